@@ -1,0 +1,712 @@
+"""A block: items travelling through a program together. A state machine without I/O and without threads."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from heapq import heappop, heappush
+from time import perf_counter
+from typing import Any, TypeAlias
+
+import attrs
+
+from hypernodes import _batches, events
+from hypernodes._failures import NodeFailure, pack_error, pictures, unpack_error
+from hypernodes._job import UNSETTLED, Job, Site, run_plainly
+from hypernodes._messages import counted, picture
+from hypernodes.callbacks import ValueSummary
+from hypernodes.errors import OutputCountError
+from hypernodes.results import Tally, add_tally
+
+NEVER = 1 << 40  # a count of awaited steps that never reaches zero: the call is skipped
+BACKOFF_FIRST, BACKOFF_LIMIT = 0.05, 10.0  # seconds before the second try, doubled at each, and its bound
+Outcome: TypeAlias = tuple[Any, BaseException | None, float, float]  # value, error, start (epoch), seconds
+
+
+class Call:
+    """One call that is ready to be made.
+
+    Attributes:
+        site: What the calls of its step have in common.
+        item: The item's index in the block, or a list of them for a batch.
+        function: What to call.
+        args: Positional arguments.
+        kwargs: Keyword arguments, or ``None``.
+        attempt: 1, or more for a retry.
+        delay: Seconds to wait first.
+        gate: What to hold while it runs, shared with the other blocks of the run in this process; may be ``None``.
+    """
+
+    __slots__ = ("args", "attempt", "delay", "function", "gate", "item", "kwargs", "site")
+
+    def __init__(
+        self,
+        site: Site,
+        item: Any,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any] | None,
+        attempt: int = 1,
+        delay: float = 0.0,
+    ) -> None:
+        self.site = site
+        self.item = item
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.attempt = attempt
+        self.delay = delay
+        self.gate: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Call, (self.site, self.item, self.function, self.args, self.kwargs, self.attempt, self.delay))
+
+
+@attrs.define(eq=False)
+class BlockResult:
+    """What became of a block.
+
+    Attributes:
+        index: The block's number in its map.
+        size: How many items it held.
+        columns: One list of values per requested output; a failed item holds its ``NodeFailure``.
+        failures: Every failed call.
+        failure: Under ``on_error="raise"``, the failure that stopped the block.
+        tally: Counts per node.
+        seconds: How long the block took where it ran.
+        recorded: Events that were not told while they happened.
+    """
+
+    index: int
+    size: int
+    columns: list[Sequence[Any]]
+    failures: list[NodeFailure] = attrs.field(factory=list)
+    failure: NodeFailure | None = None
+    tally: Tally = attrs.field(factory=dict)
+    seconds: float = 0.0
+    recorded: events.Recorder | None = None
+
+    def to_bytes(self) -> bytes:
+        """Pack it for another process; read it with ``BlockResult.from_bytes``."""
+        from hypernodes._packing import pack
+
+        return pack("result", self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import cloudpickle  # values whose classes live in __main__ travel too, and find their class again
+
+        parts = (
+            self.index,
+            self.size,
+            [list(column) for column in self.columns],
+            self.failures,
+            self.failure,
+            self.tally,
+            self.seconds,
+            self.recorded,
+        )
+        return (_unpacked_result, (cloudpickle.dumps(parts, protocol=5),))
+
+    @staticmethod
+    def from_bytes(data: bytes) -> BlockResult:
+        """Unpack what ``run_block`` or a worker wrote.
+
+        Raises:
+            TaskError: If the bytes are something else, or of another version.
+        """
+        from hypernodes._packing import unpack
+
+        result = unpack("result", data)
+        assert isinstance(result, BlockResult)  # noqa: S101 - the header said so
+        return result
+
+
+def _unpacked_result(data: bytes) -> BlockResult:
+    import pickle
+
+    return BlockResult(*pickle.loads(data))  # noqa: S301 - made by a worker of this run
+
+
+class Block:
+    """Items travelling through a program together.
+
+    ``ready`` says which calls can be made, ``done`` is told their outcomes; a driver stands between them.
+
+    Args:
+        job: The program and its settings.
+        size: How many items.
+        given: The value of each root input: a list of ``size`` values where its name is in ``mapped``, else one value.
+        mapped: Names of the inputs that vary over the items.
+        on_error: ``"raise"`` stops at the first failure; ``"return"`` puts a ``NodeFailure`` in its place.
+        tell: Who takes events; may be ``None`` when the job wants none.
+        first: Index of the first item in its map.
+        outer: Indices of the maps around this one.
+        is_map: Whether the items are those of a map (a run is a block of one).
+        remote: Whether values in events must be replaced by summaries.
+        limits: Whatever spreads rate-limited calls over the run.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        size: int,
+        given: Mapping[str, Any],
+        mapped: frozenset[str] | tuple[str, ...] = (),
+        *,
+        on_error: str = "raise",
+        tell: events.Tell | None = None,
+        first: int = 0,
+        outer: tuple[int, ...] = (),
+        is_map: bool = False,
+        remote: bool = False,
+        limits: Any = None,
+    ) -> None:
+        self.job = job
+        self.size = size
+        self.given = given
+        self.mapped = tuple(mapped)
+        self.on_error = on_error
+        self.tell: events.Tell = tell if tell is not None else _nobody
+        self.first = first
+        self.outer = outer
+        self.is_map = is_map
+        self.remote = remote
+        self.limits = limits
+        self.failure: NodeFailure | None = None
+        self.failures: list[NodeFailure] = []
+        layout, sites = job.layout, job.sites
+        self._sites = sites
+        self._count = len(sites)
+        self._followers = layout.followers
+        self._tells_end = [site.wanted & events.NODE_END and site.inner is None for site in sites]
+        self.straight = job.straight
+        self._roots = layout.roots
+        self._values, self._varies = _columns(job, size, given, frozenset(mapped))
+        self._args = [self._arguments(site) for site in sites]
+        self._waiting = [[count] * size for count in layout.waits]
+        self._heap: list[int] = []
+        self._again: list[Call] = []
+        self._held: dict[int, list[int]] = {}
+        self._running: dict[int, int] = {}
+        self._gathered: dict[int, list[int]] = {site.index: [] for site in sites if site.batch and is_map}
+        self._undecided = dict.fromkeys(self._gathered, size)
+        self._batches: list[tuple[int, list[int], int]] = []
+        self._opened = 0
+        self.ran = [0] * self._count
+        self.failed = [0] * self._count
+        self.seconds = [0.0] * self._count
+        self._inner_tally: Tally = {}
+        heard = 0
+        for bits in job.wanted:
+            heard |= bits
+        self._own = job.wanted[0]
+        frames = events.PIPELINE_START | events.PIPELINE_END | events.ITEM_START | events.ITEM_END
+        nested = events.NESTED_START | events.NESTED_END
+        self._tracks = bool(self._own & frames or heard & nested)
+        if self._tracks:
+            self._left = [self._count] * size
+            self._started_at = [0.0] * size
+            self._scope_left = [[count] * size for count in layout.scope_steps]
+            self._scope_at = [[0.0] * size for _ in layout.scope_steps]
+
+    # -- what can run ---------------------------------------------------------------------------------------------
+
+    def ready(self, limit: int = 0) -> list[Call]:
+        """Return calls that can be made now, each once: earliest item first, then in the order of the program.
+
+        Args:
+            limit: The most calls to return; 0 for all.
+        """
+        calls: list[Call] = []
+        if self.failure is not None and self.on_error == "raise":
+            return calls
+        while not limit or len(calls) < limit:
+            if self._again:
+                calls.append(self._again.pop())
+            elif self._heap:
+                item, index = divmod(heappop(self._heap), self._count)
+                call = self._call(self._sites[index], item)
+                if call is not None:
+                    calls.append(call)
+            elif self._opened < self.size:
+                self._open(self._opened)
+                self._opened += 1
+            else:
+                free = next((at for at, (index, _, _) in enumerate(self._batches) if self._may_start(self._sites[index])), None)
+                if free is None:
+                    break
+                calls.append(self._batch_call(*self._batches.pop(free)))
+        return calls
+
+    def _open(self, item: int) -> None:
+        if self._tracks:
+            self._item_starts(item)
+        for index in self._roots:
+            self._enqueue(index, item)
+
+    def _enqueue(self, index: int, item: int) -> None:
+        gathered = self._gathered.get(index)
+        if gathered is None:
+            heappush(self._heap, item * self._count + index)
+            return
+        gathered.append(item)
+        self._undecided[index] -= 1
+        self._flush(index)
+
+    def _flush(self, index: int) -> None:
+        """Make batches of what has gathered before a batch twin: full ones, and the rest once no more can come."""
+        gathered, size = self._gathered[index], self._sites[index].batch_size or self.size
+        while len(gathered) >= size or (gathered and not self._undecided[index]):
+            self._batches.append((index, sorted(gathered[:size]), 1))
+            del gathered[:size]
+
+    def _call(self, site: Site, item: int) -> Call | None:
+        index = site.index
+        if site.limit is not None:
+            if not self._may_start(site):
+                self._held.setdefault(index, []).append(item)
+                return None
+            self._running[index] = self._running.get(index, 0) + 1
+        columns = self._args[index]
+        args = [column[item] for column in columns]
+        kwargs = None
+        if site.positional != len(args):
+            kwargs = dict(zip(site.names[site.positional :], args[site.positional :], strict=True))
+            del args[site.positional :]
+        wanted = site.wanted
+        if self._tracks:
+            self._scopes_start(site, item)
+        if site.inner is not None:
+            function: Callable[..., Any] = self._inner_call(site, item)
+        else:
+            function = site.function  # type: ignore[assignment]
+        if wanted & events.NODE_START and site.inner is None:
+            self._tell_start(site, item, 1)
+        return self._limited(Call(site, item, function, args, kwargs))
+
+    def _limited(self, call: Call) -> Call:
+        """Make a call keep the limits that hold over the whole run."""
+        if self.limits is not None and (call.site.rate is not None or call.site.limit is not None):
+            call.delay = max(call.delay, self.limits.delay(call.site))
+            call.gate = self.limits.gate(call.site)
+        return call
+
+    def _may_start(self, site: Site) -> bool:
+        return site.limit is None or self._running.get(site.index, 0) < site.limit
+
+    def _batch_call(self, index: int, items: list[int], attempt: int) -> Call:
+        site = self._sites[index]
+        if site.limit is not None:
+            self._running[index] = self._running.get(index, 0) + 1
+        varies = [self._varies[slot] for slot in site.slots]
+        args = _batches.arguments(site.kinds, site.names, self._args[index], varies, items)
+        kwargs = dict(zip(site.names[site.positional :], args[site.positional :], strict=True)) or None
+        if attempt == 1:
+            for item in items:
+                if self._tracks:
+                    self._scopes_start(site, item)
+                if site.wanted & events.NODE_START:
+                    self._tell_start(site, item, 1)
+        call = Call(site, items, site.batch, args[: site.positional], kwargs, attempt)  # type: ignore[arg-type]
+        if site.rate is not None and self.limits is not None:
+            call.delay = self.limits.delay(site)
+        return call
+
+    def _inner_call(self, site: Site, item: int) -> Callable[..., Any]:
+        from hypernodes._drive import InnerCall  # the driver floor stands on this one
+
+        step = self.job.program.steps[site.index]
+        outer = (*self.outer, self.first + item) if self.is_map else self.outer
+        return InnerCall(step, site, outer, self.tell, self.remote, self.limits)  # type: ignore[arg-type]
+
+    def run_straight(self) -> None:
+        """Do what driving would do, without the bookkeeping: earliest item first, in the order of the program.
+
+        For programs whose calls need nothing but calling; ``straight`` says whether it may be used.
+        """
+        values = self._values
+        wants_ends = self._tells_end
+        lane = [
+            (site, site.function, self._args[site.index], site.out, site.wanted & events.NODE_START, site.positional)
+            for site in self._sites
+        ]
+        for item in range(self.size):
+            self._opened = item + 1
+            if self._tracks:
+                self._item_starts(item)
+            failed = False
+            for site, function, columns, out, wants_start, positional in lane:
+                index = site.index
+                if failed and self._waiting[index][item] >= NEVER // 2:
+                    continue
+                if self._tracks:
+                    self._scopes_start(site, item)
+                if wants_start:
+                    self._tell_start(site, item, 1)
+                error: BaseException | None = None
+                start = perf_counter()
+                try:
+                    if len(columns) == 1 == positional:
+                        value = function(columns[0][item])  # type: ignore[misc]
+                    elif positional == len(columns):
+                        value = function(*[column[item] for column in columns])  # type: ignore[misc]
+                    else:
+                        args = [column[item] for column in columns]
+                        value = function(*args[:positional], **dict(zip(site.names[positional:], args[positional:], strict=True)))  # type: ignore[misc]
+                except Exception as raised:  # noqa: BLE001 - a node may raise anything
+                    error = raised
+                end = perf_counter()
+                seconds = end - start
+                self.seconds[index] += seconds
+                if error is None:
+                    if out >= 0:
+                        values[out][item] = value
+                    else:
+                        error = self._store(site, item, value)
+                if error is not None:
+                    args = [column[item] for column in columns]
+                    keywords = dict(zip(site.names[positional:], args[positional:], strict=True)) or None
+                    self._failed(Call(site, item, function, args[:positional], keywords), error, start + events.EPOCH, seconds)  # type: ignore[arg-type]
+                    if self.on_error == "raise":
+                        return
+                    failed = True
+                    continue
+                self.ran[index] += 1
+                if wants_ends[index]:
+                    self._tell_end(site, item, 1, end + events.EPOCH, seconds)
+                if self._tracks:
+                    self._resolved(site, item)
+
+    # -- what came of it ------------------------------------------------------------------------------------------
+
+    def done(self, call: Call, value: Any, error: BaseException | None, started: float, seconds: float) -> None:
+        """Take the outcome of a call; more calls may be ready afterwards.
+
+        Args:
+            call: The call.
+            value: What it returned.
+            error: What it raised instead.
+            started: When it started, in seconds since the epoch.
+            seconds: How long it took.
+        """
+        site = call.site
+        index = site.index
+        self.seconds[index] += seconds
+        if site.limit is not None:
+            self._release(index)
+        if type(call.item) is list:
+            self._batch_done(call, value, error, started, seconds)
+            return
+        item: int = call.item
+        if error is None:
+            if site.inner is not None:
+                value, error, failure = self._inner_done(value)
+                if site.wanted & events.NESTED_END:
+                    now = started + seconds
+                    self.tell(events.NESTED_END, self.job.key, index, self._index(item), self.outer, now, 1, seconds)
+                if failure is not None:
+                    self._record(site, item, failure, started)
+                    return
+            if error is None:
+                error = self._store(site, item, value)
+        if error is not None:
+            self._failed(call, error, started, seconds)
+            return
+        self._settle(site, item, call.attempt, started, seconds)
+
+    def _settle(self, site: Site, item: int, attempt: int, started: float, seconds: float) -> None:
+        """Count an item as made, tell, and let its followers know."""
+        index = site.index
+        self.ran[index] += 1
+        if self._tells_end[index]:
+            self._tell_end(site, item, attempt, started + seconds, seconds)
+        if self._tracks:
+            self._resolved(site, item)
+        for follower in self._followers[index]:
+            waiting = self._waiting[follower]
+            waiting[item] -= 1
+            if not waiting[item]:
+                self._enqueue(follower, item)
+
+    def _store(self, site: Site, item: int, value: Any) -> BaseException | None:
+        if site.out >= 0:
+            self._values[site.out][item] = value
+            return None
+        problem = wrong_count(site.name, site.outputs, value)
+        if problem is None:
+            for slot, part in zip(site.outs, value, strict=True):
+                self._values[slot][item] = part
+        return problem
+
+    def _batch_done(self, call: Call, value: Any, error: BaseException | None, started: float, seconds: float) -> None:
+        site, items = call.site, call.item
+        if error is None:
+            try:
+                columns = _batches.results(call.function, site.name, value, len(items), None if site.out >= 0 else len(site.outs))
+            except (ValueError, TypeError) as wrong:
+                error = wrong
+        if error is not None:
+            self._failed(call, error, started, seconds)
+            return
+        for slot, column in zip(site.outs, columns, strict=True):
+            values = self._values[slot]
+            for item, part in zip(items, column, strict=True):
+                values[item] = part
+        for item in items:
+            self._settle(site, item, min(call.attempt, site.rule.attempts), started, seconds / len(items))
+
+    def _failed(self, call: Call, error: BaseException, started: float, seconds: float) -> None:
+        site = call.site
+        rule = site.rule
+        stopped = self.failure is not None and self.on_error == "raise"  # nothing is started any more, a retry neither
+        if call.attempt < rule.attempts and isinstance(error, rule.retry_on) and not stopped:
+            delay = min(BACKOFF_FIRST * 2 ** (call.attempt - 1), BACKOFF_LIMIT)
+            if site.limit is not None:
+                self._running[site.index] = self._running.get(site.index, 0) + 1
+            self._again.append(self._limited(Call(site, call.item, call.function, call.args, call.kwargs, call.attempt + 1, delay)))
+            if site.wanted & events.NODE_START:
+                for item in call.item if type(call.item) is list else (call.item,):
+                    self._tell_start(site, item, call.attempt + 1)
+            return
+        if type(call.item) is list and len(call.item) > 1 and self.on_error == "return":
+            half = len(call.item) // 2  # find the guilty items, so that the others keep their results
+            for part in (call.item[half:], call.item[:half]):
+                self._batches.insert(0, (site.index, part, rule.attempts + 1))
+            return
+        together = len(call.item) if type(call.item) is list else 1
+        for item in call.item if type(call.item) is list else (call.item,):
+            index = self._index(item)
+            path = self.outer if index is None else (*self.outer, index)
+            if together > 1:  # whose fault it is, nobody knows
+                shown = pictures(site.names, [*call.args, *(call.kwargs or {}).values()])
+            else:
+                shown = pictures(site.names, [column[item] for column in self._args[site.index]])
+            function = functools.partial(run_plainly, call.function) if site.is_async else call.function
+            again = functools.partial(function, *call.args, **(call.kwargs or {}))
+            attempts = min(call.attempt, rule.attempts)
+            failure = NodeFailure(site.id, self.job.pipeline, path, shown, error, attempts, call=again, together=together)
+            if site.wanted & events.ERROR:
+                self.tell(events.ERROR, self.job.key, site.index, index, self.outer, started + seconds, attempts, failure)
+            if site.inner is not None and site.wanted & events.NESTED_END:
+                self.tell(events.NESTED_END, self.job.key, site.index, index, self.outer, started + seconds, 1, seconds)
+            self._record(site, item, failure, started)
+
+    def _record(self, site: Site, item: int, failure: NodeFailure, started: float) -> None:
+        """Put a failure in place of everything that depends on the call."""
+        self.failed[site.index] += 1
+        self.failures.append(failure)
+        if self.failure is None or failure.item_path < self.failure.item_path:
+            self.failure = failure
+        if self.on_error == "raise":
+            return
+        pending = [site.index]
+        first = True
+        while pending:
+            index = pending.pop()
+            if not first:
+                if self._waiting[index][item] >= NEVER // 2:
+                    continue
+                self._waiting[index][item] = NEVER
+                if index in self._gathered:
+                    self._undecided[index] -= 1
+                    self._flush(index)
+            first = False
+            for slot in self._sites[index].outs:
+                self._values[slot][item] = failure
+            if self._tracks:
+                self._resolved(self._sites[index], item)
+            pending.extend(self._followers[index])
+
+    def _release(self, index: int) -> None:
+        self._running[index] -= 1
+        held = self._held.get(index)
+        if held:
+            heappush(self._heap, held.pop(0) * self._count + index)
+
+    def _inner_done(self, made: Any) -> tuple[Any, BaseException | None, NodeFailure | None]:
+        if made.recorded is not None:
+            made.recorded.replay(self.tell)
+        add_tally(self._inner_tally, made.tally)
+        if made.failure is not None and made.values is None:
+            return None, None, made.failure
+        self.failures.extend(made.failures)
+        values = made.values
+        return (values[0] if len(values) == 1 else values), None, None
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def _index(self, item: int) -> int | None:
+        return self.first + item if self.is_map else None
+
+    def _shown(self, wanted: int, values: dict[str, Any]) -> dict[str, Any]:
+        if self.remote and not wanted & events.VALUES:
+            return {name: ValueSummary.of(value) for name, value in values.items()}
+        return values
+
+    def _tell_start(self, site: Site, item: int, attempt: int) -> None:
+        inputs = {name: column[item] for name, column in zip(site.names, self._args[site.index], strict=True)}
+        self.tell(
+            events.NODE_START,
+            self.job.key,
+            site.index,
+            self._index(item),
+            self.outer,
+            perf_counter() + events.EPOCH,
+            attempt,
+            self._shown(site.wanted, inputs),
+        )
+
+    def _tell_end(self, site: Site, item: int, attempt: int, time: float, seconds: float) -> None:
+        if site.out >= 0:
+            outputs = {site.outputs[0]: self._values[site.out][item]}
+        else:
+            outputs = {name: self._values[slot][item] for name, slot in zip(site.outputs, site.outs, strict=True)}
+        if self.remote:
+            outputs = self._shown(site.wanted, outputs)
+        index = self.first + item if self.is_map else None
+        self.tell(events.NODE_END, self.job.key, site.index, index, self.outer, time, attempt, outputs, seconds)
+
+    def _item_starts(self, item: int) -> None:
+        now = perf_counter() + events.EPOCH
+        self._started_at[item] = now
+        key, index = self.job.key, self._index(item)
+        if self.is_map and self._own & events.ITEM_START:
+            self.tell(events.ITEM_START, key, ~0, index, self.outer, now)
+        if not key and self._own & events.PIPELINE_START:
+            inputs = {
+                entry.name: self._values[entry.slot][item] for entry in self.job.program.root_inputs if self._values[entry.slot] is not None
+            }
+            self.tell(events.PIPELINE_START, key, ~0, index, self.outer, now, 1, self._shown(self._own, inputs))
+        if not self._count:
+            self._item_ends(item)
+
+    def _item_ends(self, item: int) -> None:
+        now = perf_counter() + events.EPOCH
+        key, index, seconds = self.job.key, self._index(item), now - self._started_at[item]
+        if not key and self._own & events.PIPELINE_END:
+            outputs = {name: self._values[slot][item] for name, slot in self.job.program.outputs}
+            self.tell(events.PIPELINE_END, key, ~0, index, self.outer, now, 1, self._shown(self._own, outputs), seconds)
+        if self.is_map and self._own & events.ITEM_END:
+            self.tell(events.ITEM_END, key, ~0, index, self.outer, now, 1, seconds)
+        self._started_at[item] = 0.0
+
+    def _scopes_start(self, site: Site, item: int) -> None:
+        for scope in site.chain:
+            if not self._scope_at[scope][item]:
+                self._scope_at[scope][item] = now = perf_counter() + events.EPOCH
+                if self.job.wanted[self.job.program.scopes[scope].parent] & events.NESTED_START:
+                    self.tell(events.NESTED_START, self.job.key, ~scope, self._index(item), self.outer, now)
+        if site.inner is not None and site.wanted & events.NESTED_START:
+            self.tell(events.NESTED_START, self.job.key, site.index, self._index(item), self.outer, perf_counter() + events.EPOCH)
+
+    def _resolved(self, site: Site, item: int) -> None:
+        """Close what this step was the last of."""
+        for scope in reversed(site.chain):
+            left = self._scope_left[scope]
+            left[item] -= 1
+            if not left[item]:
+                self._scope_ends(scope, item)
+        self._left[item] -= 1
+        if not self._left[item]:
+            self._item_ends(item)
+
+    def _scope_ends(self, scope: int, item: int) -> None:
+        started = self._scope_at[scope][item]
+        self._scope_at[scope][item] = 0.0
+        if started and self.job.wanted[self.job.program.scopes[scope].parent] & events.NESTED_END:
+            now = perf_counter() + events.EPOCH
+            self.tell(events.NESTED_END, self.job.key, ~scope, self._index(item), self.outer, now, 1, now - started)
+
+    def close(self) -> None:
+        """End what a failure left open, so that every start that was told has its end."""
+        if not self._tracks:
+            return
+        for item in range(self._opened):
+            if self._started_at[item]:
+                for scope in range(len(self._scope_at) - 1, 0, -1):
+                    if self._scope_at[scope][item]:
+                        self._scope_ends(scope, item)
+                self._item_ends(item)
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def tally(self) -> Tally:
+        """Return the counts of each node."""
+        total: Tally = {}
+        for site in self._sites:
+            if site.inner is None:
+                k = site.index
+                total[site.id] = [0, self.ran[k], self.failed[k], self.seconds[k], 0]
+        add_tally(total, self._inner_tally)
+        return total
+
+    def columns(self) -> list[Sequence[Any]]:
+        """Return the values of the requested outputs."""
+        return [self._values[slot] for _, slot in self.job.program.outputs]
+
+    def result(self, index: int = 0, seconds: float = 0.0) -> BlockResult:
+        """Return what became of the block."""
+        self.close()
+        failure = self.failure if self.on_error == "raise" else None
+        return BlockResult(index, self.size, self.columns(), self.failures, failure, self.tally(), seconds)
+
+    def _arguments(self, site: Site) -> list[Sequence[Any]]:
+        """Return the column of each argument; a missing input is the parameter's default, over all items."""
+        values = self._values
+        columns = []
+        for slot, default in zip(site.slots, site.defaults, strict=True):
+            column = values[slot]
+            columns.append(column if column is not None else [default] * self.size)
+        return columns
+
+
+def _columns(job: Job, size: int, given: Mapping[str, Any], mapped: frozenset[str]) -> tuple[list[Any], list[bool]]:
+    """Return the column of every slot (``None`` for an input without a value) and whether it varies over items."""
+    program = job.program
+    settled = job.settle(given)
+    columns: list[Any] = [None] * program.slots
+    varies = [False] * program.slots
+    for entry in program.inputs:
+        value = settled[entry.slot]
+        if entry.outer is not None and settled[entry.outer] is not UNSETTLED:
+            columns[entry.slot], varies[entry.slot] = columns[entry.outer], varies[entry.outer]
+        elif entry.outer is None and entry.name in mapped:
+            columns[entry.slot], varies[entry.slot] = value, True
+        elif value is not UNSETTLED:
+            columns[entry.slot] = [value] * size
+    for step in program.steps:
+        changing = any(varies[slot] for slot in step.args)
+        for slot in step.outs:
+            columns[slot] = [None] * size
+            varies[slot] = changing
+    return columns, varies
+
+
+def wrong_count(name: str, outputs: tuple[str, ...], value: Any) -> OutputCountError | None:
+    """Return what is wrong with the value of a node that declares several outputs, if anything is."""
+    if isinstance(value, (tuple, list)):
+        if len(value) == len(outputs):
+            return None
+        got = counted(len(value), "value")
+    else:
+        got = picture(value)
+    count = len(outputs)
+    msg = f"node '{name}' declares {counted(count, 'output')} ({', '.join(outputs)}) and returned {got}; return a tuple of {count}"
+    return OutputCountError(msg)
+
+
+def _nobody(
+    kind: int,
+    key: tuple[int, ...],
+    place: int,
+    item: int | None,
+    outer: tuple[int, ...],
+    time: float,
+    attempt: int = 1,
+    first: Any = None,
+    second: Any = None,
+) -> None:
+    """Take events that nobody listens to."""
+
+
+__all__ = ["Block", "BlockResult", "Call", "Outcome", "pack_error", "unpack_error", "wrong_count"]

@@ -1,0 +1,335 @@
+"""One call of a pipeline on an engine: blocks out, results in order, errors, events."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from hypernodes import events
+from hypernodes._coroutines import Coroutines
+from hypernodes._drive import current_carrier
+from hypernodes._failures import NodeFailure
+from hypernodes._items import Items
+from hypernodes._limits import RateLimits
+from hypernodes._messages import TEXT_LIMIT, picture
+from hypernodes.callbacks import RunInfo
+from hypernodes.engines.base import EngineRun
+from hypernodes.engines.sizing import LONGEST, Sizer
+from hypernodes.engines.task import Common, Task
+from hypernodes.errors import HyperNodesError, TooManyFailuresError
+from hypernodes.results import Tally, add_tally, new_run_id
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hypernodes._block import Block, BlockResult
+    from hypernodes._dispatch import Dispatcher
+    from hypernodes._job import Job
+    from hypernodes.engines.base import Engine
+
+PATIENCE_S = 0.02  # a block is cut when collecting its items took longer
+BATCH_FIRST = 1024  # items of the first block where a batch twin wants many and nothing waits for them
+
+
+@attrs.define(eq=False)
+class Request:
+    """What to run.
+
+    Attributes:
+        kind: ``"run"``, ``"map"`` or ``"imap"``.
+        constants: Inputs that are the same for every item.
+        values: Mapped inputs.
+        mode: ``"zip"`` or ``"product"``.
+        total: Number of items, where known.
+        on_error: ``"raise"`` or ``"return"``.
+        max_failures: Failed items after which the run gives up.
+        ordered: Whether results come in the order of the items.
+        window: The most items in flight; ``None`` for the engine's choice.
+        label: Name of the input, or a function of the mapped values, that labels an item.
+        waits: Whether taking an item may take time.
+        keep: Whether the mapped values are kept for the result.
+    """
+
+    kind: str
+    constants: Mapping[str, Any]
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    mode: str = "zip"
+    total: int | None = None
+    on_error: str = "raise"
+    max_failures: int | None = None
+    ordered: bool = True
+    window: int | None = None
+    label: Any = None
+    waits: bool = False
+    keep: bool = True
+
+
+class Execution:
+    """One call at work; a context manager around ``results``.
+
+    Attributes:
+        tally: Counts per node so far.
+        failures: Every failed call so far, in the order of the blocks.
+        blocks: Of each block, the index of its first item and the columns of mapped values, where they are kept.
+        done: Items finished so far.
+    """
+
+    def __init__(self, engine: Engine, job: Job, info: RunInfo, request: Request, dispatcher: Dispatcher | None) -> None:
+        self.engine = engine
+        self.job = job
+        self.info = info
+        self.request = request
+        self.dispatcher = dispatcher
+        self.tally: Tally = {}
+        self.failures: list[NodeFailure] = []
+        self.blocks: dict[int, tuple[int, list[list[Any]]]] = {}
+        self.done = 0
+        self.failed_items: set[int] = set()
+        self._coroutines = Coroutines()
+        self._limits = RateLimits()
+        self._made = 0
+        self._started = time.perf_counter()
+        self._failing: BaseException | None = None
+        self._result: Any = None
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time since the start."""
+        return time.perf_counter() - self._started
+
+    # -- frames ---------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self.dispatcher is not None:
+            self.dispatcher.start()
+            if self.request.kind != "run":
+                self._tell_map(events.MAP_START, self.request.total)
+        return self
+
+    def finish(self, result: Any) -> Any:
+        """Note what the call returns, for ``on_run_end``."""
+        self._result = result
+        return result
+
+    def close(self) -> None:
+        """Let go of what the run held."""
+        self._coroutines.close()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+        if self.dispatcher is not None:
+            if self.request.kind != "run":
+                self._tell_map(events.MAP_END, self.seconds)
+            self.dispatcher.end(error if error is not None else self._result, self.seconds)
+        self._result = None  # the result refers to this call; a cycle would keep a million items alive until the next collection
+
+    def _tell_map(self, kind: int, first: Any) -> None:
+        if self.dispatcher is not None and self.job.wanted[0] & kind:
+            self.dispatcher.tell(kind, (), ~0, None, (), time.time(), 1, first)
+
+    # -- blocks ---------------------------------------------------------------------------------------------------
+
+    def results(self) -> Generator[BlockResult, None, None]:
+        """Run everything; yield the result of each block, in order unless the request says otherwise.
+
+        Raises:
+            Exception: What a node raised, with a note, under ``on_error="raise"``.
+            TooManyFailuresError: If more items failed than ``max_failures``.
+        """
+        request, capabilities = self.request, self.engine.capabilities
+        window = 1 if self.engine.in_caller else 2 * capabilities.workers + 2
+        limit = LONGEST
+        if request.window is not None:
+            window = max(1, min(window, request.window))
+            limit = max(1, request.window // window)
+        elif request.kind == "imap":
+            limit = (BATCH_FIRST // 4 if self.job.has_batches else 1) if self.engine.in_caller else 64
+        batched = self.engine.in_caller and self.job.has_batches
+        sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
+        run = EngineRun(info=self.info, ordered=request.ordered, window=window)
+        stream = iter(self.engine.execute(run, self._tasks(sizer)))
+        waiting: dict[int, BlockResult] = {}
+        expected = 0
+        try:
+            for result in stream:
+                sizer.measured(result.size, result.seconds)
+                if not request.ordered:
+                    yield self._taken(result)
+                    expected += 1
+                    continue
+                waiting[result.index] = result
+                while expected in waiting:
+                    yield self._taken(waiting.pop(expected))
+                    expected += 1
+        finally:
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
+        if expected != self._made:
+            msg = f"engine '{self.engine.name}' gave results of {expected} blocks and was given {self._made}"
+            raise HyperNodesError(msg)
+
+    def _tasks(self, sizer: Sizer) -> Iterator[Task]:
+        request = self.request
+        carrier = dict(self.dispatcher.ctx.carrier) if self.dispatcher is not None else {}
+        common = Common(
+            self.info.run_id, self.job, request.constants, tuple(request.values), request.kind != "run", request.on_error, (), carrier
+        )
+        if request.kind == "run":
+            yield self._task(common, 0, 1, {})
+            return
+        items = Items(request.values, request.mode, f"map of pipeline '{self.info.pipeline}'")
+        first = 0
+        while True:
+            columns = items.take(sizer.next(), PATIENCE_S if request.waits else None)
+            size = len(columns[0])
+            if not size:
+                return
+            self.blocks[self._made] = (first, columns)
+            yield self._task(common, first, size, dict(zip(items.names, columns, strict=True)))
+            first += size
+
+    def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
+        import threading
+
+        task = Task(common, self._made, first, size, columns)
+        self._made += 1
+        task.tell = self.dispatcher.tell if self.dispatcher is not None else None
+        task.coroutines, task.limits, task.thread = self._coroutines, self._limits, threading.get_ident()
+        return task
+
+    def _taken(self, result: BlockResult) -> BlockResult:
+        """Take a block's result: tell its events, count, and decide about its failures."""
+        if result.recorded is not None and self.dispatcher is not None:
+            self.dispatcher.replay(result.recorded)
+        add_tally(self.tally, result.tally)
+        if result.failures:
+            self._label(result)
+            self.failures.extend(sorted(result.failures, key=lambda failure: failure.item_path))
+            self.failed_items.update(failure.item_path[0] for failure in result.failures if failure.item_path)
+        if result.failure is not None:
+            raise_failure(result.failure, self._advice(result))
+        self.done += result.size
+        limit = self.request.max_failures
+        if limit is not None and len(self.failed_items) > limit:
+            raise self._too_many(limit)
+        if not self.request.keep:
+            self.blocks.pop(result.index, None)
+        return result
+
+    # -- failures -------------------------------------------------------------------------------------------------
+
+    def _row(self, block: int, item: int) -> dict[str, Any]:
+        """Return the mapped values of an item; empty where they are not kept."""
+        if block not in self.blocks:
+            return {}
+        first, columns = self.blocks[block]
+        return {name: column[item - first] for name, column in zip(self.request.values, columns, strict=True)}
+
+    def _label(self, result: BlockResult) -> None:
+        label = self.request.label
+        if label is None:
+            return
+        for failure in result.failures:
+            row = {**self.job.bound_inputs, **self.request.constants, **self._row(result.index, failure.item_path[0])}
+            try:
+                failure.label = str(label(row)) if callable(label) else str(row[label])
+            except Exception as error:  # noqa: BLE001 - a label is for people; its fault must not hide the failure
+                failure.label = f"label raised {type(error).__name__}"
+
+    def _advice(self, result: BlockResult) -> str:
+        lines = []
+        failure = result.failure
+        item = failure.item if failure is not None and self.request.kind != "run" else None
+        shown = {name: picture(value) for name, value in self.request.constants.items()}
+        if item is not None:
+            total = f" of {self.request.total:,}" if self.request.total is not None else ""
+            done = self.done
+            if result.index in self.blocks and not self.job.has_batches:  # a block goes through its items one after another
+                done += item - self.blocks[result.index][0]
+            lines.append(f"{done:,}{total} items were finished before; on_error='return' goes on past failures")
+            shown.update({name: picture(value) for name, value in self._row(result.index, item).items()})
+        arguments = ", ".join(f"{name!r}: {text}" for name, text in shown.items())
+        if len(arguments) <= 2 * TEXT_LIMIT and failure is not None and failure.together == 1:
+            lines.append(f"reproduce: pipeline.run({{{arguments}}})")
+        return "\n  ".join(lines)
+
+    def _too_many(self, limit: int) -> TooManyFailuresError:
+        total = f" of {self.request.total:,}" if self.request.total is not None else ""
+        kinds: dict[str, int] = {}
+        for failure in self.failures:
+            kind = f"{type(failure.error).__name__} in '{failure.node}'"
+            kinds[kind] = kinds.get(kind, 0) + 1
+        grouped = ", ".join(f"{count} × {kind}" for kind, count in sorted(kinds.items(), key=lambda pair: -pair[1])[:5])
+        msg = (
+            f"{len(self.failed_items)}{total} items failed, more than max_failures={limit}: {grouped}.\n"
+            f"  {self.done - len(self.failed_items):,} items had been made; the failures are in this error's .failures"
+        )
+        error = TooManyFailuresError(msg)
+        error.failures = tuple(self.failures)
+        return error
+
+
+def raise_failure(failure: NodeFailure, advice: str) -> None:
+    """Raise what the node raised, as itself, with a note that says where."""
+    failure.annotate(advice)
+    raise failure.error
+
+
+def run_info(pipeline: str, request: Request, engine: Engine, outputs: Sequence[str]) -> RunInfo:
+    """Return what callbacks and engines are told of a run."""
+    return RunInfo(new_run_id(), pipeline, request.kind, engine.name, request.total, tuple(outputs), time.time())
+
+
+def run_inner(engine: Engine, block: Block) -> BlockResult:
+    """Run a nested pipeline on its own engine; its events join those of the run around it."""
+    from hypernodes._block import BlockResult
+
+    job, mapped = block.job, block.mapped
+    constants = {name: value for name, value in block.given.items() if name not in mapped}
+    kind = "map" if mapped else "run"
+    request = Request(kind, constants, {name: block.given[name] for name in mapped}, total=block.size, on_error=block.on_error, keep=False)
+    info = run_info(job.pipeline, request, engine, [name for name, _ in job.program.outputs])
+    execution = _InnerExecution(engine, job, info, request, block)
+    columns: list[list[Any]] = [[] for _ in job.program.outputs]
+    failure = None
+    try:
+        with contextlib.closing(execution.results()) as results:
+            for result in results:
+                if result.failure is not None:
+                    failure = result.failure
+                    break
+                for column, part in zip(columns, result.columns, strict=True):
+                    column.extend(part)
+    finally:
+        execution.close()
+    tally, failures = execution.tally, execution.failures
+    return BlockResult(0, block.size, columns, failures, failure, tally, execution.seconds)  # type: ignore[arg-type]
+
+
+class _InnerExecution(Execution):
+    """The same for a nested pipeline: events go to the block around it, failures are left to it."""
+
+    def __init__(self, engine: Engine, job: Job, info: RunInfo, request: Request, block: Block) -> None:
+        super().__init__(engine, job, info, request, None)
+        self.block = block
+        if block.limits is not None:
+            self._limits = block.limits  # those of the run around it
+
+    def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
+        common.outer, common.carrier = self.block.outer, current_carrier()
+        task = super()._task(common, first, size, columns)
+        task.tell, task.remote = self.block.tell, self.block.remote
+        return task
+
+    def _taken(self, result: BlockResult) -> BlockResult:
+        if result.recorded is not None:
+            result.recorded.replay(self.block.tell)
+        add_tally(self.tally, result.tally)
+        self.failures.extend(result.failures)
+        self.done += result.size
+        return result

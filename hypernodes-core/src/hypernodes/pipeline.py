@@ -1,0 +1,627 @@
+"""Pipelines: the public verbs."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from itertools import chain
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from hypernodes import config
+from hypernodes._checks import check_inputs, check_outputs, no_more_options
+from hypernodes._fast import Counts, located, run_function, tally
+from hypernodes._graph import Graph, as_member
+from hypernodes._items import check_mapped, known_length
+from hypernodes._messages import counted, did_you_mean, listed, picture
+from hypernodes._resolve import Prepared, node_scopes, prepare, with_scopes
+from hypernodes.config import STATE, UNSET, bump, validate
+from hypernodes.engines.runner import Execution, Request, run_info
+from hypernodes.errors import InputError, OptionError, TypeMismatchError, TypeMismatchWarning
+from hypernodes.node import Node
+from hypernodes.pipeline_node import ERROR_MODES, MAP_MODES, PipelineNode, check_choice, several_names
+from hypernodes.results import MapResult, Record, RunResult, rows_of
+
+if TYPE_CHECKING:
+    from typing import Never, Self
+
+OutputNames = str | Sequence[str] | None
+
+
+class Pipeline:
+    """A set of nodes joined by names into a directed acyclic graph.
+
+    Says *what* is computed; engines decide how. Settings left out are inherited: from the pipeline around this
+    one, ``set_default_config``, the environment, ``pyproject.toml``; an explicit ``None`` (or ``[]``) switches off.
+
+    Args:
+        nodes: Nodes and pipelines; a pipeline becomes a node of its own.
+        engine: How and where blocks run: an engine or its name.
+        cache: Where results are kept: a cache, a path or URL, or several.
+        callbacks: Who is told what happens: callbacks or their names.
+        name: Its name in messages, statistics and events.
+        retries: How many times a failed call is tried again.
+        timeout: Seconds that one call of a node may take.
+        strict: Whether contradicting annotations and raising callbacks are errors.
+
+    Example:
+        >>> from hypernodes import Pipeline, node
+        >>> @node(output_name="cleaned")
+        ... def clean(text: str) -> str:
+        ...     return text.strip().lower()
+        >>> @node(output_name="words")
+        ... def count(cleaned: str) -> int:
+        ...     return len(cleaned.split())
+        >>> pipeline = Pipeline([clean, count])
+        >>> pipeline.run({"text": " Hello World "})
+        {'cleaned': 'hello world', 'words': 2}
+        >>> pipeline.map({"text": ["one", "two words"]}, map_over="text", output_name="words")
+        [{'words': 1}, {'words': 2}]
+
+    Raises:
+        DependencyError: If two nodes produce one output.
+        CycleError: If nodes depend on each other.
+        TypeMismatchError: Under ``strict``, if annotations contradict (a warning otherwise).
+        PipelineVeto: If an installed plugin refuses the pipeline.
+    """
+
+    def __init__(
+        self,
+        nodes: Iterable[Any],
+        *,
+        engine: Any = UNSET,
+        cache: Any = UNSET,
+        callbacks: Any = UNSET,
+        name: str | None = None,
+        retries: Any = UNSET,
+        timeout: Any = UNSET,
+        strict: Any = UNSET,
+        **unknown: Never,
+    ) -> None:
+        no_more_options("Pipeline", unknown, ["nodes", "name", *config.SETTING_NAMES])
+        if isinstance(nodes, (str, Mapping, Set)) or not isinstance(nodes, Iterable):
+            msg = f"Pipeline takes a list of nodes, got {picture(nodes)}: Pipeline([{getattr(nodes, '__name__', '…')}])"
+            raise OptionError(msg)
+        given = {"engine": engine, "cache": cache, "callbacks": callbacks, "retries": retries, "timeout": timeout, "strict": strict}
+        self.settings: dict[str, Any] = {key: validate(key, value) for key, value in given.items() if value is not UNSET}
+        self.name = name
+        self._bound: dict[str, Any] = {}
+        self._build([as_member(value, position) for position, value in enumerate(nodes)])
+        self._check_types(stacklevel=3)
+        self._tell_built()
+
+    def _build(self, members: Sequence[Any]) -> None:
+        self.graph = Graph(members)
+        self.nodes: tuple[Node[..., Any] | PipelineNode, ...] = self.graph.nodes
+        self.nested: tuple[PipelineNode, ...] = tuple(member for member in members if isinstance(member, PipelineNode))
+        self.programs: dict[Any, Any] = {}
+        self._prepared: dict[Any, Prepared] = {}
+        self._debugging = False
+
+    def _check_types(self, stacklevel: int) -> None:
+        strict = self.settings.get("strict", UNSET)
+        if strict is UNSET:
+            strict = config.ambient().strict
+        for message in self.graph.contradictions():
+            text = f"in pipeline '{self.label}', {message}"
+            if strict is True:
+                raise TypeMismatchError(text)
+            warnings.warn(text, TypeMismatchWarning, stacklevel=stacklevel + 1)
+
+    def _tell_built(self) -> None:
+        from hypernodes import plugins
+
+        manager = plugins.current()
+        if manager.has_built_hooks:
+            manager.pipeline_built(self)
+
+    # -- what it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def label(self) -> str:
+        """The name, or ``"pipeline"``."""
+        return self.name or "pipeline"
+
+    @property
+    def root_args(self) -> tuple[str, ...]:
+        """Names of all inputs, optional ones included."""
+        return self.graph.root_args
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of all outputs, in execution order."""
+        return self.graph.available_output_names
+
+    @property
+    def bound_inputs(self) -> Mapping[str, Any]:
+        """Inputs that ``bind`` fixed."""
+        return MappingProxyType(self._bound)
+
+    @property
+    def unfulfilled_args(self) -> tuple[str, ...]:
+        """Inputs that a call must give: neither bound nor with a default."""
+        required = self._ready(None).required
+        return tuple(name for name in self.root_args if name in required)
+
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        engine = self.settings.get("engine")
+        on = f" on {engine if isinstance(engine, str) else engine.name}" if engine is not None else ""
+        makes = listed(self.output_names, "nothing")
+        return f"<Pipeline{name}({listed(self.root_args, '')}) -> {makes}; {counted(len(self.nodes), 'node')}{on}>"
+
+    # -- running --------------------------------------------------------------------------------------------------
+
+    def run(self, inputs: Mapping[str, Any] | None = None, output_name: OutputNames = None, **unknown: Never) -> RunResult:
+        """Run once.
+
+        Args:
+            inputs: Input names to values; bound inputs and parameters with defaults may be left out.
+            output_name: The output or outputs wanted; all by default. Nodes that these do not need do not run.
+
+        Returns:
+            A dictionary of the outputs, with ``stats``, ``failures`` and ``run_id``.
+
+        Raises:
+            MissingInputError: If an input is missing.
+            UnknownInputError: If an input is not known.
+            UnknownOutputError: If an output is not known.
+            Exception: Whatever a node raises, as itself, with a note that says where.
+        """
+        if unknown:
+            no_more_options("run", unknown, ("inputs", "output_name"), self.root_args)
+        prepared = self._prepared.get(output_name if output_name is None or output_name.__class__ is str else tuple(output_name))
+        if prepared is None or prepared.generation != STATE.generation:
+            prepared = self._ready(output_name)
+        if inputs is None:
+            inputs = {}
+        if not prepared.fast:
+            return self._run_slowly(prepared, inputs)
+        try:
+            function = prepared.functions[frozenset(inputs)]
+        except (KeyError, TypeError):
+            check_inputs(prepared, inputs, "run")
+            given = frozenset(inputs)
+            function = prepared.functions[given] = run_function(prepared.job, given)
+        counts: Counts = {}
+        times: list[float] = []
+        try:
+            outputs = function(inputs, counts, times)
+        except Exception as error:
+            failure = located(error, prepared.job, None)
+            if failure is not None and not self._debugging:
+                shown = ", ".join(f"{name!r}: {picture(value)}" for name, value in inputs.items())
+                failure.annotate(f"reproduce: pipeline.run({{{shown}}})")
+            raise
+        return RunResult(outputs, Record(prepared.name, times[-1] - times[0], lambda: tally(prepared.job, 1, counts, times), dict(inputs)))
+
+    def map(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        map_over: str | Sequence[str] | None = None,
+        map_mode: Literal["zip", "product"] = "zip",
+        output_name: OutputNames = None,
+        on_error: Literal["raise", "return"] = "raise",
+        max_failures: int | None = None,
+        label: str | Callable[[Mapping[str, Any]], str] | None = None,
+        **unknown: Never,
+    ) -> MapResult:
+        """Run once per item.
+
+        Args:
+            inputs: Input names to values; those in ``map_over`` are collections of items, the others are the same
+                for every item.
+            map_over: The mapped input or inputs. Any iterable will do, a generator included.
+            map_mode: ``"zip"`` takes items together, ``"product"`` takes all combinations (the last varies fastest).
+            output_name: The output or outputs wanted; all by default.
+            on_error: ``"raise"`` stops at the first failure; ``"return"`` goes on and puts a ``NodeFailure`` in
+                each output that could not be made.
+            max_failures: With ``on_error="return"``, give up when more items than this have failed.
+            label: What names an item in failures: an input, or a function of the item's inputs.
+
+        Returns:
+            A list with one dictionary of outputs per item, in order; ``[]`` for no items.
+
+        Raises:
+            MapInputError: If a mapped value is a string, a mapping, or not iterable.
+            MapLengthError: If inputs zipped together differ in length.
+            TooManyFailuresError: If more items failed than ``max_failures``.
+            Exception: As for ``run``.
+        """
+        no_more_options(
+            "map", unknown, ("inputs", "map_over", "map_mode", "output_name", "on_error", "max_failures", "label"), self.root_args
+        )
+        prepared, request = self._request("map", inputs, map_over, map_mode, output_name, on_error, max_failures, label)
+        with self._execution(prepared, request) as execution:
+            parts = [rows_of(prepared.outputs, block.columns, block.size) for block in execution.results()]
+            blocks = execution.blocks
+            rows = parts[0] if len(parts) == 1 else chain.from_iterable(parts)
+            record = Record(
+                prepared.name,
+                execution.seconds,
+                execution.tally,
+                lambda: _mapped_rows(blocks, tuple(request.values)),
+                tuple(execution.failures),
+                execution.info.run_id,
+            )
+            result: MapResult = execution.finish(MapResult(rows, record))
+        return result
+
+    def imap(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        map_over: str | Sequence[str] | None = None,
+        map_mode: Literal["zip", "product"] = "zip",
+        output_name: OutputNames = None,
+        on_error: Literal["raise", "return"] = "raise",
+        max_failures: int | None = None,
+        label: str | Callable[[Mapping[str, Any]], str] | None = None,
+        *,
+        ordered: bool = True,
+        window: int | None = None,
+        **unknown: Never,
+    ) -> Iterator[dict[str, Any]]:
+        """Run once per item, giving each item's outputs as soon as they are there.
+
+        Memory stays bounded however many items there are, also over endless input. Closing the iterator stops the work.
+
+        Args:
+            inputs: As for ``map``.
+            map_over: As for ``map``.
+            map_mode: As for ``map``.
+            output_name: As for ``map``.
+            on_error: As for ``map``.
+            max_failures: As for ``map``.
+            label: As for ``map``.
+            ordered: Whether outputs come in the order of the items, or as they are done.
+            window: The most items in flight. By default one on an engine that works in the caller's thread (256 where
+                a batch twin wants company), and 64 for each block in flight on others.
+
+        Yields:
+            One dictionary of outputs per item.
+        """
+        known = ("inputs", "map_over", "map_mode", "output_name", "on_error", "max_failures", "label", "ordered", "window")
+        no_more_options("imap", unknown, known, self.root_args)
+        if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+            msg = f"imap: window must be a whole number of at least 1, got {window!r}"
+            raise OptionError(msg)
+        prepared, request = self._request("imap", inputs, map_over, map_mode, output_name, on_error, max_failures, label)
+        request.ordered, request.window, request.keep = ordered, window, False
+        return self._stream(prepared, request)
+
+    def _stream(self, prepared: Prepared, request: Request) -> Iterator[dict[str, Any]]:
+        with self._execution(prepared, request) as execution, contextlib.closing(execution.results()) as results:
+            for block in results:
+                yield from rows_of(prepared.outputs, block.columns, block.size)
+
+    def _run_slowly(self, prepared: Prepared, inputs: Mapping[str, Any]) -> RunResult:
+        check_inputs(prepared, inputs, "run")
+        request = Request("run", {name: value for name, value in inputs.items()})  # noqa: C416 - any mapping will do
+        with self._execution(prepared, request) as execution:
+            outputs: dict[str, Any] = {}
+            for block in execution.results():
+                outputs = dict(zip(prepared.outputs, (column[0] for column in block.columns), strict=True))
+            record = Record(
+                prepared.name, execution.seconds, execution.tally, request.constants, tuple(execution.failures), execution.info.run_id
+            )
+            result: RunResult = execution.finish(RunResult(outputs, record))
+        return result
+
+    def _request(
+        self,
+        kind: str,
+        inputs: Mapping[str, Any] | None,
+        map_over: str | Sequence[str] | None,
+        map_mode: str,
+        output_name: OutputNames,
+        on_error: str,
+        max_failures: int | None,
+        label: Any,
+    ) -> tuple[Prepared, Request]:
+        """Check a mapped call and say what to run."""
+        check_choice("map_mode", map_mode, MAP_MODES)
+        check_choice("on_error", on_error, ERROR_MODES)
+        if max_failures is not None and (isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < 0):
+            msg = f"max_failures must be a whole number of at least 0, got {max_failures!r}"
+            raise OptionError(msg)
+        if max_failures is not None and on_error == "raise":
+            msg = f"max_failures={max_failures!r} needs on_error='return': with 'raise' the first failure ends the map"
+            raise OptionError(msg)
+        prepared = self._ready(output_name)
+        given = {} if inputs is None else inputs
+        caller = f"{kind} of pipeline '{prepared.name}'"
+        names = several_names(f"{caller}: map_over", map_over)
+        if not isinstance(given, Mapping):
+            check_inputs(prepared, given, kind)
+        if not names:
+            lists = [name for name, value in given.items() if isinstance(value, (list, tuple, range))]
+            hint = f"; did you mean map_over={lists[0]!r}?" if len(lists) == 1 else ""
+            msg = f"{caller} needs map_over=, the input or inputs whose items it runs over{hint}"
+            raise OptionError(msg)
+        for name in names:
+            if name not in prepared.known:
+                msg = f"{caller}: map_over names '{name}', which is no input; it takes {listed(self.root_args)}.{did_you_mean(name, self.root_args)}"
+                raise InputError(msg)
+        if len(set(names)) != len(names):
+            msg = f"{caller}: map_over names an input twice: {names}"
+            raise OptionError(msg)
+        check_inputs(prepared, given, kind)
+        values = {name: given[name] if name in given else self._bound.get(name, UNSET) for name in names}
+        for name, value in values.items():
+            if value is UNSET:
+                msg = f"{caller}: map_over names '{name}', and no value was given for it: {kind}({{'{name}': [...]}}, map_over='{name}')"
+                raise InputError(msg)
+            check_mapped(name, value, caller)
+        if label is not None and not isinstance(label, str) and not callable(label):
+            msg = f"{caller}: label must be the name of an input or a function of an item's inputs, got {picture(label)}"
+            raise OptionError(msg)
+        if isinstance(label, str) and label not in prepared.known:
+            msg = f"{caller}: label names '{label}', which is no input; it takes {listed(self.root_args)}.{did_you_mean(label, self.root_args)}"
+            raise OptionError(msg)
+        total = known_length(values, map_mode, caller)
+        request = Request(
+            kind,
+            {name: value for name, value in given.items() if name not in values},
+            values,
+            map_mode,
+            total,
+            on_error="raise" if self._debugging else on_error,
+            max_failures=max_failures,
+            label=label,
+            waits=total is None,
+        )
+        return prepared, request
+
+    def _execution(self, prepared: Prepared, request: Request) -> Execution:
+        """Put a call to work: attach the callbacks of plugins, ask for node scopes."""
+        from hypernodes import plugins
+
+        engine = prepared.effective.engine
+        info = run_info(prepared.name, request, engine, prepared.outputs)
+        manager = plugins.current()
+        if manager.has_run_hooks and not self._debugging:
+            extra = manager.run_callbacks(info)
+            if extra:
+                prepared = prepare(self, prepared.outputs, extra)
+        dispatcher = prepared.dispatcher(info) if any(prepared.groups) else None
+        job = prepared.job
+        if dispatcher is not None:
+            scopes = node_scopes(info, dispatcher)
+            if scopes:
+                job = with_scopes(job, scopes)
+        return Execution(engine, job, info, request, dispatcher)
+
+    def _ready(self, output_name: OutputNames) -> Prepared:
+        """Return everything a call needs for some outputs, made again when a setting changed."""
+        key = output_name if output_name is None or isinstance(output_name, str) else tuple(output_name)
+        prepared = self._prepared.get(key)
+        if prepared is None or prepared.generation != STATE.generation:
+            from hypernodes import plugins
+
+            names = self.output_names if key is None else (key,) if isinstance(key, str) else key
+            outputs = tuple(dict.fromkeys(check_outputs(self.label, names, self.output_names)))
+            prepared = prepare(self, outputs, plain=self._debugging)
+            if plugins.current().has_run_hooks and not self._debugging:
+                prepared.fast = False
+            if len(self._prepared) > 64:  # noqa: PLR2004 - forget rather than grow without bound
+                self._prepared.clear()
+            self._prepared[key] = prepared
+        return prepared
+
+    # -- nesting --------------------------------------------------------------------------------------------------
+
+    def as_node(
+        self,
+        input_mapping: Mapping[str, str] | None = None,
+        output_mapping: Mapping[str, str] | None = None,
+        map_over: str | Sequence[str] | None = None,
+        map_mode: Literal["zip", "product"] = "zip",
+        on_error: Literal["raise", "return"] = "raise",
+        name: str | None = None,
+        engine: Any = UNSET,
+        cache: Any = UNSET,
+        callbacks: Any = UNSET,
+        retries: Any = UNSET,
+        timeout: Any = UNSET,
+        **unknown: Never,
+    ) -> PipelineNode:
+        """Return this pipeline as a node of another.
+
+        Args:
+            input_mapping: Outer name to inner input, for inputs that bear another name outside.
+            output_mapping: Inner output to outer name: the outputs that come out, and under which name. Left out, all
+                come out under their own. A mapped input may be named here too, to come out as a list.
+            map_over: Outer names of inputs that hold items; the pipeline runs once per item and its outputs become lists.
+            map_mode: ``"zip"`` or ``"product"``.
+            on_error: ``"raise"``, or ``"return"`` for a ``NodeFailure`` in place of what an item could not make.
+            name: The node's name; the pipeline's own by default.
+            engine: Overrides the pipeline's own setting here, as do the others.
+            cache: See ``engine``.
+            callbacks: See ``engine``.
+            retries: See ``engine``.
+            timeout: See ``engine``.
+
+        Returns:
+            The node; its ``with_*`` methods change these settings later.
+
+        Raises:
+            MappingError: If a mapping or ``map_over`` names what is not there.
+
+        Example:
+            >>> from hypernodes import Pipeline, node
+            >>> @node(output_name="doubled")
+            ... def double(x: int) -> int:
+            ...     return 2 * x
+            >>> batch = Pipeline([double]).as_node(
+            ...     input_mapping={"items": "x"}, output_mapping={"doubled": "results"}, map_over="items")
+            >>> Pipeline([batch]).run({"items": [1, 2, 3]})
+            {'results': [2, 4, 6]}
+        """
+        known = ("input_mapping", "output_mapping", "map_over", "map_mode", "on_error", "name", *config.SETTING_NAMES[:-1])
+        no_more_options("as_node", unknown, known)
+        return PipelineNode(
+            self,
+            input_mapping=input_mapping,
+            output_mapping=output_mapping,
+            map_over=map_over,
+            map_mode=map_mode,
+            on_error=on_error,
+            name=name,
+            settings={"engine": engine, "cache": cache, "callbacks": callbacks, "retries": retries, "timeout": timeout},
+        )
+
+    # -- inputs ---------------------------------------------------------------------------------------------------
+
+    def bind(self, **inputs: Any) -> Self:
+        """Fix inputs, so that calls may leave them out; a call's own value wins. Returns the pipeline.
+
+        Raises:
+            UnknownInputError: If an input is not known.
+        """
+        from hypernodes.errors import UnknownInputError
+
+        for name in inputs:
+            if name not in self.root_args:
+                msg = f"pipeline '{self.label}' has no input '{name}' to bind; it takes {listed(self.root_args)}.{did_you_mean(name, self.root_args)}"
+                raise UnknownInputError(msg)
+        self._bound.update(inputs)
+        bump()
+        return self
+
+    def unbind(self, *names: str) -> Self:
+        """Undo ``bind`` for some inputs, or for all when none is named. Returns the pipeline.
+
+        Raises:
+            UnknownInputError: If one is not bound.
+        """
+        from hypernodes.errors import UnknownInputError
+
+        for name in names:
+            if name not in self._bound:
+                msg = f"'{name}' is not bound on pipeline '{self.label}'; bound are {listed(self._bound)}.{did_you_mean(name, self._bound)}"
+                raise UnknownInputError(msg)
+        for name in names or tuple(self._bound):
+            del self._bound[name]
+        bump()
+        return self
+
+    # -- settings -------------------------------------------------------------------------------------------------
+
+    def _with(self, name: str, value: Any) -> Self:
+        if value is UNSET:
+            self.settings.pop(name, None)
+        else:
+            self.settings[name] = validate(name, value)
+        bump()
+        return self
+
+    def with_engine(self, engine: Any) -> Self:
+        """Set the engine; returns the pipeline."""
+        return self._with("engine", engine)
+
+    def with_cache(self, cache: Any) -> Self:
+        """Set the cache, or switch it off with ``None``; returns the pipeline."""
+        return self._with("cache", cache)
+
+    def with_callbacks(self, callbacks: Any) -> Self:
+        """Set the callbacks, or switch them off with ``[]``; returns the pipeline."""
+        return self._with("callbacks", callbacks)
+
+    def with_retries(self, retries: int | None) -> Self:
+        """Set how many times a failed call is tried again; returns the pipeline."""
+        return self._with("retries", retries)
+
+    def with_timeout(self, timeout: float | None) -> Self:
+        """Set the seconds that one call of a node may take; returns the pipeline."""
+        return self._with("timeout", timeout)
+
+    def with_name(self, name: str) -> Self:
+        """Rename the pipeline; returns it. Pipelines that already hold it keep the name they know."""
+        self.name = name
+        self.programs.clear()
+        bump()
+        return self
+
+    # -- copies and notebooks -------------------------------------------------------------------------------------
+
+    def copy(self) -> Pipeline:
+        """Return a pipeline of the same nodes, with settings and bound inputs of its own."""
+        return _restored(type(self), self.nodes, dict(self.settings), self.name, dict(self._bound))
+
+    def refresh(self) -> Self:
+        """Take up functions that were defined again since this pipeline was built (a notebook cell run twice).
+
+        Nested pipelines are refreshed too. Returns the pipeline.
+        """
+        members: list[Any] = []
+        for member in self.nodes:
+            if isinstance(member, PipelineNode):
+                member.pipeline.refresh()
+                members.append(member)
+            else:
+                members.append(_current(member))
+        self._build(members)
+        self._check_types(stacklevel=3)
+        bump()
+        return self
+
+    @contextlib.contextmanager
+    def debug(self) -> Iterator[Self]:
+        """Run as plain code while the block lasts.
+
+        Sequential, in this process and thread, whatever the settings: no engine, callbacks, cache, retries or
+        timeouts stand between a breakpoint and the nodes, and exceptions come with their own traceback.
+
+        Example:
+            >>> from hypernodes import Pipeline, node
+            >>> @node(output_name="y")
+            ... def inc(x: int) -> int:
+            ...     return x + 1
+            >>> with Pipeline([inc], retries=3).debug() as plain:
+            ...     plain.run({"x": 1})
+            {'y': 2}
+        """
+        before = self._debugging
+        self._debugging = True
+        self._prepared.clear()
+        try:
+            yield self
+        finally:
+            self._debugging = before
+            self._prepared.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restored, (type(self), self.nodes, dict(self.settings), self.name, dict(self._bound)))
+
+
+def _restored(kind: type[Pipeline], nodes: Sequence[Any], settings: dict[str, Any], name: str | None, bound: dict[str, Any]) -> Pipeline:
+    """Make a pipeline again from its parts; they were checked when it was first made."""
+    pipeline = kind.__new__(kind)
+    pipeline.settings = settings
+    pipeline.name = name
+    pipeline._bound = bound  # noqa: SLF001 - making one of our own
+    pipeline._build(nodes)  # noqa: SLF001 - making one of our own
+    return pipeline
+
+
+def _current(member: Node[..., Any]) -> Node[..., Any]:
+    """Return the definition that a node's name stands for now."""
+    import sys
+
+    found: Any = sys.modules.get(getattr(member, "__module__", "") or "")
+    for part in getattr(member, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, Node):
+        return found
+    if inspect.isfunction(found) and inspect.isfunction(member.func) and found is not member.func:
+        return member.with_function(found)
+    return member
+
+
+def _mapped_rows(blocks: Mapping[int, tuple[int, list[list[Any]]]], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for _, columns in sorted(blocks.values(), key=lambda block: block[0]):
+        rows.extend(rows_of(names, columns, len(columns[0])))
+    return rows

@@ -1,0 +1,35 @@
+"""Tests that authors of engines and callbacks inherit, and plugins on their own.
+
+``EngineSuite`` and ``CallbackSuite`` need pytest; ``isolated_plugins`` does not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypernodes.testing.callbacks import CallbackSuite as CallbackSuite
+    from hypernodes.testing.engines import EngineSuite as EngineSuite
+    from hypernodes.testing.plugins import isolated_plugins as isolated_plugins
+
+_LATER = {"CallbackSuite": "callbacks", "EngineSuite": "engines", "isolated_plugins": "plugins"}
+
+__all__ = ["CallbackSuite", "EngineSuite", "isolated_plugins"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    module = f"{__name__}.{_LATER[name]}"
+    if name.endswith("Suite") and module not in sys.modules:
+        try:
+            import pytest
+        except ImportError as error:
+            msg = f"hypernodes.testing.{name} needs pytest: pip install pytest"
+            raise ImportError(msg) from error
+        pytest.register_assert_rewrite(module)  # so that a failing assertion shows its values
+    value = globals()[name] = getattr(importlib.import_module(module), name)
+    return value

@@ -1,0 +1,1 @@
+"""What Acme's data teams share on top of HyperNodes."""

@@ -1,0 +1,97 @@
+"""The house rules: lint, types, import layers, public names, and what must not stand in tracked files."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import hypernodes
+
+ROOT = Path(__file__).parent.parent
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def run(*command: str) -> None:
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+
+
+def tracked() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in listing.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_lint() -> None:
+    run("ruff", "check", "--quiet", "--output-format", "concise", ".")
+
+
+def test_format() -> None:
+    run("ruff", "format", "--check", "--quiet", ".")
+
+
+def test_types_of_the_core_and_of_its_users() -> None:
+    run("mypy", "hypernodes-core/src", "tests/typing")
+
+
+def test_import_layers() -> None:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_public_names_exist_and_are_frozen() -> None:
+    names = hypernodes.__all__  # their order is the linter's business
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert getattr(hypernodes, name) is not None
+    frozen = (SNAPSHOTS / "public_names.txt").read_text().split()
+    assert sorted(names) == frozen, "the public names changed: if that is meant, change tests/snapshots/public_names.txt too"
+
+
+def test_every_public_object_has_a_docstring() -> None:
+    for name in hypernodes.__all__:
+        value = getattr(hypernodes, name)
+        if callable(value):
+            assert value.__doc__, f"hypernodes.{name} has no docstring"
+        if isinstance(value, type):
+            for attribute, member in vars(value).items():
+                if callable(member) and not attribute.startswith("_"):
+                    assert member.__doc__, f"hypernodes.{name}.{attribute} has no docstring"
+
+
+def test_all_versions_are_one() -> None:
+    for project in sorted(ROOT.glob("hypernodes-*/pyproject.toml")):
+        table = tomllib.loads(project.read_text())["project"]
+        for extra, requirements in table.get("optional-dependencies", {}).items():
+            for requirement in requirements:
+                if requirement.startswith("hypernodes-") and "==" in requirement:
+                    assert requirement.endswith(f"=={hypernodes.__version__}"), (project, extra, requirement)
+    assert f"## {hypernodes.__version__}" in (ROOT / "hypernodes-core" / "CHANGELOG.md").read_text()
+
+
+def test_constraints_are_bare_pins() -> None:
+    for line in (ROOT / "tests" / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+", line), line
+
+
+def test_no_machine_paths_and_no_registry_hosts() -> None:
+    stray = re.compile(r"(^|[^a-z.\w])/(work|farm|root|home)/[a-z]|index[-_]url|/simple/|pythonhosted|pypi\.org")
+    here = Path(__file__)
+    for path in tracked():
+        if path == here or path.suffix in {".png", ".svg"}:
+            continue
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+            assert not stray.search(line), f"{path.relative_to(ROOT)}:{number}: {line}"
+
+
+def test_each_distribution_is_whole() -> None:
+    for project in sorted(ROOT.glob("hypernodes-*/pyproject.toml")):
+        folder = project.parent
+        for name in ("README.md", "CHANGELOG.md", "LICENSE", "src", "tests"):
+            assert (folder / name).exists(), f"{folder.name} has no {name}"
+        assert list(folder.glob("src/*/py.typed")), f"{folder.name} has no py.typed"
