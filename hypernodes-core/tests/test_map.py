@@ -15,7 +15,6 @@ from typing import Any
 
 import cloudpickle
 import pytest
-
 from hypernodes import DualNode, MapResult, NodeFailure, NodeStats, Pipeline, RunResult, node, reset_default_config
 from hypernodes.errors import (
     HyperNodesError,
@@ -97,7 +96,17 @@ def test_product_takes_all_combinations_the_last_varying_fastest(options: dict[s
 
 @pytest.mark.parametrize(
     "values",
-    [[1, 2], (1, 2), range(1, 3), {1, 2}, iter([1, 2]), (i for i in (1, 2)), {1: 0, 2: 0}.keys(), itertools.chain([1], [2]), b"\x01\x02".__iter__()],
+    [
+        [1, 2],
+        (1, 2),
+        range(1, 3),
+        {1, 2},
+        iter([1, 2]),
+        (i for i in (1, 2)),
+        {1: 0, 2: 0}.keys(),
+        itertools.chain([1], [2]),
+        b"\x01\x02".__iter__(),
+    ],
     ids=["list", "tuple", "range", "set", "iterator", "generator", "keys", "chain", "iterator of bytes"],
 )
 def test_any_collection_of_items_will_do(values: Any) -> None:
@@ -164,19 +173,26 @@ def test_rows_are_dictionaries_of_their_own() -> None:
     assert made[1] == {"same": 1}
 
 
+MAPPED = "map of pipeline 'p': the mapped input 'x' "
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("abc", "map of pipeline 'p': the mapped input 'x' is a string ('abc'), which would be taken apart into its characters.\n"
-                "  fix: pass a list of items, such as ['abc']"),
-        (b"abc", "map of pipeline 'p': the mapped input 'x' is a bytes (b'abc'), which would be taken apart into its bytes.\n"
-                 "  fix: pass a list of items, such as [b'abc']"),
-        ({"a": 1}, "map of pipeline 'p': the mapped input 'x' is a mapping ({'a': 1}).\n  fix: pass its keys or values as a list"),
-        (5, "map of pipeline 'p': the mapped input 'x' is 5, which is not a collection of items; pass a list"),
-        (None, "map of pipeline 'p': the mapped input 'x' is None, which is not a collection of items; pass a list"),
+        (
+            "abc",
+            MAPPED + "is a string ('abc'), which would be taken apart into its characters.\n  fix: pass a list of items, such as ['abc']",
+        ),
+        (
+            b"abc",
+            MAPPED + "is a bytes (b'abc'), which would be taken apart into its bytes.\n  fix: pass a list of items, such as [b'abc']",
+        ),
+        ({"a": 1}, MAPPED + "is a mapping ({'a': 1}).\n  fix: pass its keys or values as a list"),
+        (5, MAPPED + "is 5, which is not a collection of items; pass a list"),
+        (None, MAPPED + "is None, which is not a collection of items; pass a list"),
     ],
     ids=["str", "bytes", "dict", "int", "none"],
-)  # fmt: skip
+)
 def test_what_is_no_collection_of_items(value: Any, message: str) -> None:
     with pytest.raises(MapInputError) as caught:
         Pipeline([echo], name="p").map({"x": value}, map_over="x")
@@ -214,7 +230,10 @@ def test_map_over_must_name_given_inputs(call: str) -> None:
     verb: Callable[..., Any] = getattr(pipeline, call)
     with pytest.raises(OptionError) as caught:
         verb({"a": [1, 2], "b": 1})
-    assert str(caught.value) == f"{call} of pipeline 'p' needs map_over=, the input or inputs whose items it runs over; did you mean map_over='a'?"
+    assert (
+        str(caught.value)
+        == f"{call} of pipeline 'p' needs map_over=, the input or inputs whose items it runs over; did you mean map_over='a'?"
+    )
     with pytest.raises(InputError) as unknown:
         verb({"a": [1], "b": 1}, map_over="A")
     assert str(unknown.value) == f"{call} of pipeline 'p': map_over names 'A', which is no input; it takes a, b. Did you mean 'a'?"
@@ -231,7 +250,7 @@ def test_map_over_must_name_given_inputs(call: str) -> None:
 
 
 def test_mapping_over_an_optional_input_needs_a_value_for_it() -> None:
-    pipeline = Pipeline([node(output_name="y")(lambda x, k=[1, 2]: k)], name="p")  # noqa: B006 - the default must not be mapped
+    pipeline = Pipeline([node(output_name="y")(lambda x, k=[1, 2]: k)], name="p")
     with pytest.raises(InputError) as caught:
         pipeline.map({"x": 1}, map_over="k")
     assert str(caught.value) == "map of pipeline 'p': map_over names 'k', and no value was given for it: map({'k': [...]}, map_over='k')"
@@ -273,7 +292,7 @@ def test_bad_windows_of_imap(window: Any) -> None:
 
 @OPTIONS
 @pytest.mark.parametrize("ordered", [True, False])
-def test_imap_gives_what_map_gives(options: dict[str, Any], ordered: bool) -> None:
+def test_imap_gives_what_map_gives(options: dict[str, Any], *, ordered: bool) -> None:
     pipeline = Pipeline([invert, show], **options)
     inputs = {"x": list(range(1, 700))}
     stream = pipeline.imap(inputs, map_over="x", ordered=ordered)
@@ -297,7 +316,7 @@ def test_imap_runs_an_item_when_it_is_asked_for(options: dict[str, Any]) -> None
     assert (taken, ran) == ([0], [0])
     assert next(stream) == {"y": -1}
     assert (taken, ran) == ([0, 1], [0, 1])
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert (taken, ran) == ([0, 1], [0, 1])
     assert list(stream) == []
 
@@ -314,7 +333,7 @@ def test_no_more_items_are_read_than_the_window_allows(window: int) -> None:
     for given in range(1, 1000):
         next(stream)
         assert given <= len(taken) <= given + window
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
 
 
 def test_memory_stays_bounded_over_endless_input() -> None:
@@ -419,7 +438,14 @@ def test_what_a_failure_says() -> None:
     divide = node(output_name="y", name="divide")(lambda x, k, rest: x / k)
     result = Pipeline([divide], name="p").map({"x": 1, "k": [1, 0], "rest": big}, map_over="k", on_error="return")
     failure = result.failures[0]
-    assert (failure.node, failure.pipeline, failure.item, failure.item_path, failure.attempts, failure.label) == ("divide", "p", 1, (1,), 1, None)
+    assert (failure.node, failure.pipeline, failure.item, failure.item_path, failure.attempts, failure.label) == (
+        "divide",
+        "p",
+        1,
+        (1,),
+        1,
+        None,
+    )
     assert failure.inputs == {"x": "1", "k": "0", "rest": "<list of 100>"}
     assert isinstance(failure.error, ZeroDivisionError)
     assert repr(failure) == "<NodeFailure divide item 1: ZeroDivisionError: 'division by zero'>"
@@ -477,7 +503,7 @@ def test_reproduce_of_one_item_of_a_batch() -> None:
 @pytest.mark.parametrize("travel", [pickle, cloudpickle], ids=["pickle", "cloudpickle"])
 def test_failures_travel_with_what_reproduces_them(travel: Any) -> None:
     failure = Pipeline([invert]).map({"x": [0]}, map_over="x", on_error="return", label="x").failures[0]
-    travelled = pickle.loads(travel.dumps(failure))  # noqa: S301 - made here
+    travelled = pickle.loads(travel.dumps(failure))
     assert (travelled.node, travelled.item_path, travelled.inputs, travelled.label) == ("invert", (0,), {"x": "0"}, "0")
     assert type(travelled.error) is ZeroDivisionError
     assert "invert" in str(travelled.error.__cause__)
@@ -493,19 +519,23 @@ def test_a_failure_whose_error_cannot_travel_says_what_it_was() -> None:
     def refuse(x: int) -> int:
         msg = f"no {x}"
         error = Stubborn(msg)
-        error.lock = threading.Lock()  # type: ignore[attr-defined]
+        error.lock = threading.Lock()
         raise error
 
     result = Pipeline([refuse]).map({"x": [1]}, map_over="x", on_error="return")
-    travelled = pickle.loads(cloudpickle.dumps(result.failures[0]))  # noqa: S301 - made here
+    travelled = pickle.loads(cloudpickle.dumps(result.failures[0]))
     assert isinstance(travelled.error, RemoteError)
     assert "Stubborn: no 1" in str(travelled.error)
     assert "raise error" in str(travelled.error.__cause__)
 
 
 def test_a_failure_whose_arguments_cannot_travel_says_so() -> None:
-    failure = Pipeline([node(output_name="y")(lambda x: 1 / 0)]).map({"x": [gc.garbage.__iter__, (i for i in ())]}, map_over="x", on_error="return").failures[1]
-    travelled = pickle.loads(pickle.dumps(failure))  # noqa: S301 - made here
+    failure = (
+        Pipeline([node(output_name="y")(lambda x: 1 / 0)])
+        .map({"x": [gc.garbage.__iter__, (i for i in ())]}, map_over="x", on_error="return")
+        .failures[1]
+    )
+    travelled = pickle.loads(pickle.dumps(failure))
     with pytest.raises(HyperNodesError, match="arguments of node 'y'"):
         travelled.reproduce()
 
@@ -708,7 +738,7 @@ def test_run_ids_are_unique_and_sort_by_time() -> None:
 
 @pytest.mark.parametrize(
     "travel",
-    [lambda r: pickle.loads(pickle.dumps(r)), copy.copy, copy.deepcopy, lambda r: r.copy()],  # noqa: S301 - made here
+    [lambda r: pickle.loads(pickle.dumps(r)), copy.copy, copy.deepcopy, lambda r: r.copy()],
     ids=["pickle", "copy", "deepcopy", "method"],
 )
 def test_results_keep_what_they_know(travel: Callable[[Any], Any]) -> None:

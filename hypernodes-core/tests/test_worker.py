@@ -10,10 +10,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import hypernodes
-from hypernodes import Engine, EngineCapabilities, NodeFailure, Pipeline, PipelineCallback, ValueSummary, node, reset_default_config, run_block
+import pytest
+from hypernodes import (
+    Engine,
+    EngineCapabilities,
+    NodeFailure,
+    Pipeline,
+    PipelineCallback,
+    ValueSummary,
+    node,
+    reset_default_config,
+    run_block,
+)
 from hypernodes.engines import BlockResult, Task
 from hypernodes.errors import RemoteError, TaskError
 
@@ -97,10 +106,10 @@ def test_bytes_in_bytes_out() -> None:
 
 
 def test_run_block_is_public_and_takes_any_bytes() -> None:
-    assert hypernodes.run_block is hypernodes.engines.run_block  # type: ignore[attr-defined]
+    assert hypernodes.run_block is hypernodes.engines.run_block
     data = task_of(shifted(), {"x": 1}).to_bytes()
     for form in (bytearray(data), memoryview(data)):
-        assert BlockResult.from_bytes(run_block(form)).columns[0][0] == 101  # type: ignore[arg-type]
+        assert BlockResult.from_bytes(run_block(form)).columns[0][0] == 101
 
 
 def test_a_task_keeps_its_place_and_size() -> None:
@@ -141,7 +150,9 @@ def test_a_pipeline_runs_elsewhere_as_it_does_here(carry: str, tmp_path: Path) -
         return x + 1
 
     inner = Pipeline([node(output_name="y")(later)], name="inner")
-    nested = Pipeline([inner.as_node({"xs": "x"}, {"y": "ys"}, map_over="xs"), node(output_name="n")(lambda ys, k=2: sum(ys) * k)], name="outer")
+    nested = Pipeline(
+        [inner.as_node({"xs": "x"}, {"y": "ys"}, map_over="xs"), node(output_name="n")(lambda ys, k=2: sum(ys) * k)], name="outer"
+    )
     here = nested.run({"xs": [1, 2, 3]})
     there = nested.copy().with_engine(Elsewhere(run_block if carry == "here" else by_files(tmp_path)))
     assert there.run({"xs": [1, 2, 3]}) == here == {"ys": [2, 3, 4], "n": 18}
@@ -202,7 +213,7 @@ def test_importable_exceptions_are_caught_by_their_own_class(tmp_path: Path, mon
         "        self.code = code\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    import own_errors  # type: ignore[import-not-found]
+    import own_errors
 
     def fail(x: int) -> int:
         raise own_errors.Refused(7, why="because")
@@ -215,7 +226,7 @@ def test_importable_exceptions_are_caught_by_their_own_class(tmp_path: Path, mon
 def test_exceptions_that_cannot_travel_are_told_of() -> None:
     def fail(x: int) -> int:
         error = ValueError("with a file")
-        error.file = sys.stdout  # type: ignore[attr-defined]
+        error.file = sys.stdout
         raise error
 
     with pytest.raises(RemoteError, match="ValueError: with a file") as caught:
@@ -327,7 +338,7 @@ def test_a_task_whose_module_is_missing_says_which(tmp_path: Path, monkeypatch: 
     here.mkdir()
     (here / "steps_of_here.py").write_text("from hypernodes import node\n@node(output_name='y')\ndef inc(x):\n    return x + 1\n")
     monkeypatch.syspath_prepend(here)
-    import steps_of_here  # type: ignore[import-not-found]
+    import steps_of_here
 
     data = task_of(Pipeline([steps_of_here.inc]), {"x": 1}).to_bytes()
     (tmp_path / "task").write_bytes(data)

@@ -30,10 +30,10 @@ from hypernodes.protocols import HyperNode, NodeScope
 from hypernodes.results import MapResult, NodeStats, RunResult, RunStats
 
 if TYPE_CHECKING:
+    from hypernodes._stateful import stateful as stateful
     from hypernodes.plugins.hookspecs import hookimpl as hookimpl
-    from hypernodes.stateful import stateful as stateful
 
-_LATER = {"hookimpl": "hypernodes.plugins.hookspecs", "stateful": "hypernodes.stateful"}  # imported when first asked for
+_LATER = {"hookimpl": "hypernodes.plugins.hookspecs", "stateful": "hypernodes._stateful"}  # imported when first asked for
 
 __all__ = [
     "UNSET",

@@ -3,128 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
+from threading import get_ident
 from time import perf_counter
-from typing import Any, TypeAlias
-
-import attrs
+from typing import Any
 
 from hypernodes import _batches, events
-from hypernodes._failures import NodeFailure, pack_error, pictures, unpack_error
+from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, wrong_count
+from hypernodes._failures import NodeFailure, pictures
+from hypernodes._frames import Frames
 from hypernodes._job import UNSETTLED, Job, Site, run_plainly
-from hypernodes._messages import counted, picture
-from hypernodes.callbacks import ValueSummary
-from hypernodes.errors import OutputCountError
 from hypernodes.results import Tally, add_tally
 
 NEVER = 1 << 40  # a count of awaited steps that never reaches zero: the call is skipped
 BACKOFF_FIRST, BACKOFF_LIMIT = 0.05, 10.0  # seconds before the second try, doubled at each, and its bound
-Outcome: TypeAlias = tuple[Any, BaseException | None, float, float]  # value, error, start (epoch), seconds
-
-
-class Call:
-    """One call that is ready to be made.
-
-    Attributes:
-        site: What the calls of its step have in common.
-        item: The item's index in the block, or a list of them for a batch.
-        function: What to call.
-        args: Positional arguments.
-        kwargs: Keyword arguments, or ``None``.
-        attempt: 1, or more for a retry.
-        delay: Seconds to wait first.
-        gate: What to hold while it runs, shared with the other blocks of the run in this process; may be ``None``.
-    """
-
-    __slots__ = ("args", "attempt", "delay", "function", "gate", "item", "kwargs", "site")
-
-    def __init__(
-        self,
-        site: Site,
-        item: Any,
-        function: Callable[..., Any],
-        args: Sequence[Any],
-        kwargs: dict[str, Any] | None,
-        attempt: int = 1,
-        delay: float = 0.0,
-    ) -> None:
-        self.site = site
-        self.item = item
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        self.attempt = attempt
-        self.delay = delay
-        self.gate: Any = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (Call, (self.site, self.item, self.function, self.args, self.kwargs, self.attempt, self.delay))
-
-
-@attrs.define(eq=False)
-class BlockResult:
-    """What became of a block.
-
-    Attributes:
-        index: The block's number in its map.
-        size: How many items it held.
-        columns: One list of values per requested output; a failed item holds its ``NodeFailure``.
-        failures: Every failed call.
-        failure: Under ``on_error="raise"``, the failure that stopped the block.
-        tally: Counts per node.
-        seconds: How long the block took where it ran.
-        recorded: Events that were not told while they happened.
-    """
-
-    index: int
-    size: int
-    columns: list[Sequence[Any]]
-    failures: list[NodeFailure] = attrs.field(factory=list)
-    failure: NodeFailure | None = None
-    tally: Tally = attrs.field(factory=dict)
-    seconds: float = 0.0
-    recorded: events.Recorder | None = None
-
-    def to_bytes(self) -> bytes:
-        """Pack it for another process; read it with ``BlockResult.from_bytes``."""
-        from hypernodes._packing import pack
-
-        return pack("result", self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        import cloudpickle  # values whose classes live in __main__ travel too, and find their class again
-
-        parts = (
-            self.index,
-            self.size,
-            [list(column) for column in self.columns],
-            self.failures,
-            self.failure,
-            self.tally,
-            self.seconds,
-            self.recorded,
-        )
-        return (_unpacked_result, (cloudpickle.dumps(parts, protocol=5),))
-
-    @staticmethod
-    def from_bytes(data: bytes) -> BlockResult:
-        """Unpack what ``run_block`` or a worker wrote.
-
-        Raises:
-            TaskError: If the bytes are something else, or of another version.
-        """
-        from hypernodes._packing import unpack
-
-        result = unpack("result", data)
-        assert isinstance(result, BlockResult)  # noqa: S101 - the header said so
-        return result
-
-
-def _unpacked_result(data: bytes) -> BlockResult:
-    import pickle
-
-    return BlockResult(*pickle.loads(data))  # noqa: S301 - made by a worker of this run
 
 
 class Block:
@@ -166,7 +59,6 @@ class Block:
         self.given = given
         self.mapped = tuple(mapped)
         self.on_error = on_error
-        self.tell: events.Tell = tell if tell is not None else _nobody
         self.first = first
         self.outer = outer
         self.is_map = is_map
@@ -178,7 +70,6 @@ class Block:
         self._sites = sites
         self._count = len(sites)
         self._followers = layout.followers
-        self._tells_end = [site.wanted & events.NODE_END and site.inner is None for site in sites]
         self.straight = job.straight
         self._roots = layout.roots
         self._values, self._varies = _columns(job, size, given, frozenset(mapped))
@@ -196,18 +87,8 @@ class Block:
         self.failed = [0] * self._count
         self.seconds = [0.0] * self._count
         self._inner_tally: Tally = {}
-        heard = 0
-        for bits in job.wanted:
-            heard |= bits
-        self._own = job.wanted[0]
-        frames = events.PIPELINE_START | events.PIPELINE_END | events.ITEM_START | events.ITEM_END
-        nested = events.NESTED_START | events.NESTED_END
-        self._tracks = bool(self._own & frames or heard & nested)
-        if self._tracks:
-            self._left = [self._count] * size
-            self._started_at = [0.0] * size
-            self._scope_left = [[count] * size for count in layout.scope_steps]
-            self._scope_at = [[0.0] * size for _ in layout.scope_steps]
+        self._frames = Frames(job, size, self._values, self._args, tell, first=first, outer=outer, is_map=is_map, remote=remote)
+        self._tracks = self._frames.tracks
 
     # -- what can run ---------------------------------------------------------------------------------------------
 
@@ -240,7 +121,7 @@ class Block:
 
     def _open(self, item: int) -> None:
         if self._tracks:
-            self._item_starts(item)
+            self._frames.opened(item)
         for index in self._roots:
             self._enqueue(index, item)
 
@@ -275,13 +156,13 @@ class Block:
             del args[site.positional :]
         wanted = site.wanted
         if self._tracks:
-            self._scopes_start(site, item)
+            self._frames.entered(site, item)
         if site.inner is not None:
-            function: Callable[..., Any] = self._inner_call(site, item)
+            function: Any = self._inner_call(site, item)
         else:
-            function = site.function  # type: ignore[assignment]
+            function = site.function
         if wanted & events.NODE_START and site.inner is None:
-            self._tell_start(site, item, 1)
+            self._frames.started(site, item, 1)
         return self._limited(Call(site, item, function, args, kwargs))
 
     def _limited(self, call: Call) -> Call:
@@ -304,20 +185,15 @@ class Block:
         if attempt == 1:
             for item in items:
                 if self._tracks:
-                    self._scopes_start(site, item)
+                    self._frames.entered(site, item)
                 if site.wanted & events.NODE_START:
-                    self._tell_start(site, item, 1)
-        call = Call(site, items, site.batch, args[: site.positional], kwargs, attempt)  # type: ignore[arg-type]
-        if site.rate is not None and self.limits is not None:
-            call.delay = self.limits.delay(site)
-        return call
+                    self._frames.started(site, item, 1)
+        return self._limited(Call(site, items, site.batch, args[: site.positional], kwargs, attempt))  # type: ignore[arg-type]
 
-    def _inner_call(self, site: Site, item: int) -> Callable[..., Any]:
-        from hypernodes._drive import InnerCall  # the driver floor stands on this one
-
+    def _inner_call(self, site: Site, item: int) -> InnerCall:
         step = self.job.program.steps[site.index]
         outer = (*self.outer, self.first + item) if self.is_map else self.outer
-        return InnerCall(step, site, outer, self.tell, self.remote, self.limits)  # type: ignore[arg-type]
+        return InnerCall(step, site.inner, outer, self.remote, self._frames.tell, self.limits, get_ident())  # type: ignore[arg-type]
 
     def run_straight(self) -> None:
         """Do what driving would do, without the bookkeeping: earliest item first, in the order of the program.
@@ -325,7 +201,7 @@ class Block:
         For programs whose calls need nothing but calling; ``straight`` says whether it may be used.
         """
         values = self._values
-        wants_ends = self._tells_end
+        wants_ends = self._frames.hears_end
         lane = [
             (site, site.function, self._args[site.index], site.out, site.wanted & events.NODE_START, site.positional)
             for site in self._sites
@@ -333,16 +209,16 @@ class Block:
         for item in range(self.size):
             self._opened = item + 1
             if self._tracks:
-                self._item_starts(item)
+                self._frames.opened(item)
             failed = False
             for site, function, columns, out, wants_start, positional in lane:
                 index = site.index
                 if failed and self._waiting[index][item] >= NEVER // 2:
                     continue
                 if self._tracks:
-                    self._scopes_start(site, item)
+                    self._frames.entered(site, item)
                 if wants_start:
-                    self._tell_start(site, item, 1)
+                    self._frames.started(site, item, 1)
                 error: BaseException | None = None
                 start = perf_counter()
                 try:
@@ -373,9 +249,9 @@ class Block:
                     continue
                 self.ran[index] += 1
                 if wants_ends[index]:
-                    self._tell_end(site, item, 1, end + events.EPOCH, seconds)
+                    self._frames.ended(site, item, 1, end + events.EPOCH, seconds)
                 if self._tracks:
-                    self._resolved(site, item)
+                    self._frames.resolved(site, item)
 
     # -- what came of it ------------------------------------------------------------------------------------------
 
@@ -403,7 +279,7 @@ class Block:
                 value, error, failure = self._inner_done(value)
                 if site.wanted & events.NESTED_END:
                     now = started + seconds
-                    self.tell(events.NESTED_END, self.job.key, index, self._index(item), self.outer, now, 1, seconds)
+                    self._frames.tell(events.NESTED_END, self.job.key, index, self._frames.index(item), self.outer, now, 1, seconds)
                 if failure is not None:
                     self._record(site, item, failure, started)
                     return
@@ -418,10 +294,10 @@ class Block:
         """Count an item as made, tell, and let its followers know."""
         index = site.index
         self.ran[index] += 1
-        if self._tells_end[index]:
-            self._tell_end(site, item, attempt, started + seconds, seconds)
+        if self._frames.hears_end[index]:
+            self._frames.ended(site, item, attempt, started + seconds, seconds)
         if self._tracks:
-            self._resolved(site, item)
+            self._frames.resolved(site, item)
         for follower in self._followers[index]:
             waiting = self._waiting[follower]
             waiting[item] -= 1
@@ -466,7 +342,7 @@ class Block:
             self._again.append(self._limited(Call(site, call.item, call.function, call.args, call.kwargs, call.attempt + 1, delay)))
             if site.wanted & events.NODE_START:
                 for item in call.item if type(call.item) is list else (call.item,):
-                    self._tell_start(site, item, call.attempt + 1)
+                    self._frames.started(site, item, call.attempt + 1)
             return
         if type(call.item) is list and len(call.item) > 1 and self.on_error == "return":
             half = len(call.item) // 2  # find the guilty items, so that the others keep their results
@@ -475,20 +351,20 @@ class Block:
             return
         together = len(call.item) if type(call.item) is list else 1
         for item in call.item if type(call.item) is list else (call.item,):
-            index = self._index(item)
+            index = self._frames.index(item)
             path = self.outer if index is None else (*self.outer, index)
             if together > 1:  # whose fault it is, nobody knows
                 shown = pictures(site.names, [*call.args, *(call.kwargs or {}).values()])
             else:
                 shown = pictures(site.names, [column[item] for column in self._args[site.index]])
             function = functools.partial(run_plainly, call.function) if site.is_async else call.function
-            again = functools.partial(function, *call.args, **(call.kwargs or {}))
+            again = None if site.inner is not None else functools.partial(function, *call.args, **(call.kwargs or {}))
             attempts = min(call.attempt, rule.attempts)
             failure = NodeFailure(site.id, self.job.pipeline, path, shown, error, attempts, call=again, together=together)
             if site.wanted & events.ERROR:
-                self.tell(events.ERROR, self.job.key, site.index, index, self.outer, started + seconds, attempts, failure)
+                self._frames.tell(events.ERROR, self.job.key, site.index, index, self.outer, started + seconds, attempts, failure)
             if site.inner is not None and site.wanted & events.NESTED_END:
-                self.tell(events.NESTED_END, self.job.key, site.index, index, self.outer, started + seconds, 1, seconds)
+                self._frames.tell(events.NESTED_END, self.job.key, site.index, index, self.outer, started + seconds, 1, seconds)
             self._record(site, item, failure, started)
 
     def _record(self, site: Site, item: int, failure: NodeFailure, started: float) -> None:
@@ -514,7 +390,7 @@ class Block:
             for slot in self._sites[index].outs:
                 self._values[slot][item] = failure
             if self._tracks:
-                self._resolved(self._sites[index], item)
+                self._frames.resolved(self._sites[index], item)
             pending.extend(self._followers[index])
 
     def _release(self, index: int) -> None:
@@ -523,110 +399,24 @@ class Block:
         if held:
             heappush(self._heap, held.pop(0) * self._count + index)
 
-    def _inner_done(self, made: Any) -> tuple[Any, BaseException | None, NodeFailure | None]:
+    def _inner_done(self, made: InnerResult) -> tuple[Any, BaseException | None, NodeFailure | None]:
         if made.recorded is not None:
-            made.recorded.replay(self.tell)
+            made.recorded.replay(self._frames.tell)
         add_tally(self._inner_tally, made.tally)
-        if made.failure is not None and made.values is None:
+        if made.values is None:
             return None, None, made.failure
         self.failures.extend(made.failures)
         values = made.values
         return (values[0] if len(values) == 1 else values), None, None
 
-    # -- events ---------------------------------------------------------------------------------------------------
-
-    def _index(self, item: int) -> int | None:
-        return self.first + item if self.is_map else None
-
-    def _shown(self, wanted: int, values: dict[str, Any]) -> dict[str, Any]:
-        if self.remote and not wanted & events.VALUES:
-            return {name: ValueSummary.of(value) for name, value in values.items()}
-        return values
-
-    def _tell_start(self, site: Site, item: int, attempt: int) -> None:
-        inputs = {name: column[item] for name, column in zip(site.names, self._args[site.index], strict=True)}
-        self.tell(
-            events.NODE_START,
-            self.job.key,
-            site.index,
-            self._index(item),
-            self.outer,
-            perf_counter() + events.EPOCH,
-            attempt,
-            self._shown(site.wanted, inputs),
-        )
-
-    def _tell_end(self, site: Site, item: int, attempt: int, time: float, seconds: float) -> None:
-        if site.out >= 0:
-            outputs = {site.outputs[0]: self._values[site.out][item]}
-        else:
-            outputs = {name: self._values[slot][item] for name, slot in zip(site.outputs, site.outs, strict=True)}
-        if self.remote:
-            outputs = self._shown(site.wanted, outputs)
-        index = self.first + item if self.is_map else None
-        self.tell(events.NODE_END, self.job.key, site.index, index, self.outer, time, attempt, outputs, seconds)
-
-    def _item_starts(self, item: int) -> None:
-        now = perf_counter() + events.EPOCH
-        self._started_at[item] = now
-        key, index = self.job.key, self._index(item)
-        if self.is_map and self._own & events.ITEM_START:
-            self.tell(events.ITEM_START, key, ~0, index, self.outer, now)
-        if not key and self._own & events.PIPELINE_START:
-            inputs = {
-                entry.name: self._values[entry.slot][item] for entry in self.job.program.root_inputs if self._values[entry.slot] is not None
-            }
-            self.tell(events.PIPELINE_START, key, ~0, index, self.outer, now, 1, self._shown(self._own, inputs))
-        if not self._count:
-            self._item_ends(item)
-
-    def _item_ends(self, item: int) -> None:
-        now = perf_counter() + events.EPOCH
-        key, index, seconds = self.job.key, self._index(item), now - self._started_at[item]
-        if not key and self._own & events.PIPELINE_END:
-            outputs = {name: self._values[slot][item] for name, slot in self.job.program.outputs}
-            self.tell(events.PIPELINE_END, key, ~0, index, self.outer, now, 1, self._shown(self._own, outputs), seconds)
-        if self.is_map and self._own & events.ITEM_END:
-            self.tell(events.ITEM_END, key, ~0, index, self.outer, now, 1, seconds)
-        self._started_at[item] = 0.0
-
-    def _scopes_start(self, site: Site, item: int) -> None:
-        for scope in site.chain:
-            if not self._scope_at[scope][item]:
-                self._scope_at[scope][item] = now = perf_counter() + events.EPOCH
-                if self.job.wanted[self.job.program.scopes[scope].parent] & events.NESTED_START:
-                    self.tell(events.NESTED_START, self.job.key, ~scope, self._index(item), self.outer, now)
-        if site.inner is not None and site.wanted & events.NESTED_START:
-            self.tell(events.NESTED_START, self.job.key, site.index, self._index(item), self.outer, perf_counter() + events.EPOCH)
-
-    def _resolved(self, site: Site, item: int) -> None:
-        """Close what this step was the last of."""
-        for scope in reversed(site.chain):
-            left = self._scope_left[scope]
-            left[item] -= 1
-            if not left[item]:
-                self._scope_ends(scope, item)
-        self._left[item] -= 1
-        if not self._left[item]:
-            self._item_ends(item)
-
-    def _scope_ends(self, scope: int, item: int) -> None:
-        started = self._scope_at[scope][item]
-        self._scope_at[scope][item] = 0.0
-        if started and self.job.wanted[self.job.program.scopes[scope].parent] & events.NESTED_END:
-            now = perf_counter() + events.EPOCH
-            self.tell(events.NESTED_END, self.job.key, ~scope, self._index(item), self.outer, now, 1, now - started)
+    @property
+    def tell(self) -> events.Tell:
+        """Who takes the events of this block."""
+        return self._frames.tell
 
     def close(self) -> None:
         """End what a failure left open, so that every start that was told has its end."""
-        if not self._tracks:
-            return
-        for item in range(self._opened):
-            if self._started_at[item]:
-                for scope in range(len(self._scope_at) - 1, 0, -1):
-                    if self._scope_at[scope][item]:
-                        self._scope_ends(scope, item)
-                self._item_ends(item)
+        self._frames.close(self._opened)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -642,7 +432,11 @@ class Block:
 
     def columns(self) -> list[Sequence[Any]]:
         """Return the values of the requested outputs."""
-        return [self._values[slot] for _, slot in self.job.program.outputs]
+        columns = []
+        for _, slot in self.job.program.outputs:
+            column = self._values[slot]  # None: an optional input that comes out again and was not given
+            columns.append(column if column is not None else [self.job.slot_used(slot)] * self.size)
+        return columns
 
     def result(self, index: int = 0, seconds: float = 0.0) -> BlockResult:
         """Return what became of the block."""
@@ -680,33 +474,3 @@ def _columns(job: Job, size: int, given: Mapping[str, Any], mapped: frozenset[st
             columns[slot] = [None] * size
             varies[slot] = changing
     return columns, varies
-
-
-def wrong_count(name: str, outputs: tuple[str, ...], value: Any) -> OutputCountError | None:
-    """Return what is wrong with the value of a node that declares several outputs, if anything is."""
-    if isinstance(value, (tuple, list)):
-        if len(value) == len(outputs):
-            return None
-        got = counted(len(value), "value")
-    else:
-        got = picture(value)
-    count = len(outputs)
-    msg = f"node '{name}' declares {counted(count, 'output')} ({', '.join(outputs)}) and returned {got}; return a tuple of {count}"
-    return OutputCountError(msg)
-
-
-def _nobody(
-    kind: int,
-    key: tuple[int, ...],
-    place: int,
-    item: int | None,
-    outer: tuple[int, ...],
-    time: float,
-    attempt: int = 1,
-    first: Any = None,
-    second: Any = None,
-) -> None:
-    """Take events that nobody listens to."""
-
-
-__all__ = ["Block", "BlockResult", "Call", "Outcome", "pack_error", "unpack_error", "wrong_count"]

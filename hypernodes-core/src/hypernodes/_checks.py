@@ -6,15 +6,18 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hypernodes._messages import did_you_mean, listed, near, picture
-from hypernodes._program import InnerStep
+from hypernodes._messages import among, did_you_mean, listed, near, picture
+from hypernodes._program import InnerStep, Step
 from hypernodes.errors import InputError, MissingInputError, OptionError, UnknownInputError, UnknownOutputError
 
 if TYPE_CHECKING:
     from hypernodes._job import Job
     from hypernodes._resolve import Prepared
 
-NAME_WIDTH = 12
+CALLS = ("run", "map", "imap")
+SETTINGS = ("engine", "cache", "callbacks", "retries", "timeout", "strict")
+GAP = 6  # columns between what is wrong and where
+MOST = 6  # missing inputs told one by one
 
 
 def no_more_options(call: str, unknown: Mapping[str, Any], known: Iterable[str], inputs: Iterable[str] = ()) -> None:
@@ -24,12 +27,14 @@ def no_more_options(call: str, unknown: Mapping[str, Any], known: Iterable[str],
         OptionError: If there are any; inputs passed by keyword get the form that works.
     """
     for name, value in unknown.items():
+        setting = near(name, SETTINGS)
         if name in set(inputs):
             msg = f"{call} takes inputs as one mapping, not as keywords: {call}({{{name!r}: {picture(value)}, …}})"
+        elif call in CALLS and setting is not None:
+            msg = f"{call} has no argument '{name}'; set it on the pipeline: Pipeline(…, {setting}=…)"
+            msg += f" or pipeline.with_{setting}(…)" if setting != "strict" else ""
         else:
-            moved = {"backend": "engine", "executor": "engine", "callback": "callbacks"}.get(name)
-            hint = f" Did you mean '{moved}'?" if moved in set(known) else did_you_mean(name, known)
-            msg = f"{call} has no argument '{name}'.{hint}"
+            msg = f"{call} has no argument '{name}'.{did_you_mean(name, known)}"
         raise OptionError(msg)
 
 
@@ -53,51 +58,71 @@ def check_inputs(prepared: Prepared, inputs: Mapping[str, Any], call: str) -> No
 
 
 def _missing(prepared: Prepared, missing: list[str], inputs: Mapping[str, Any], call: str) -> str:
-    lines: list[str] = []
-    for name in missing:
+    rows: list[tuple[str, str]] = []
+    meant: list[str] = []
+    strangers = [given for given in inputs if given not in prepared.known]
+    for name in missing[:MOST]:
         owner, place = _consumer(prepared.job, prepared.required[name], name)
-        candidates = [given for given in inputs if given not in prepared.known]
-        guess = near(name, candidates)
-        lines.append(f"pipeline '{prepared.name}' needs '{name}'" if not lines else f"and '{name}'")
-        lines.append(f"  needed by: {owner}" + (f"      {place}" if place else ""))
-        passed = f"  you passed: {listed(inputs, 'nothing')}"
-        lines.append(passed + (f"                did you mean '{name}' by '{guess}'?" if guess is not None else ""))
-    first = missing[0]
-    form = f'{{..., "{first}": ...}}' if inputs else f'{{"{first}": ...}}'
-    lines.append(f"  fix: pipeline.{call}({form}) or pipeline.bind({first}=...)")
+        rows.append((f"  needed by: {owner}" if len(missing) == 1 else f"  '{name}' needed by: {owner}", place))
+        if near(name, strangers) is not None:
+            meant.append(f"'{name}'")
+    if len(missing) > MOST:
+        rows.append((f"  … ({len(missing) - MOST:,} more)", ""))
+    rows.append((f"  you passed: {listed(inputs, 'nothing')}", f"did you mean {', '.join(meant)}?" if meant else ""))
+    width = max((len(left) for left, right in rows if right), default=0) + GAP
+    quoted = [f"'{name}'" for name in missing]
+    lines = [f"pipeline '{prepared.name}' needs {listed(quoted, limit=MOST)}"]
+    lines += [f"{left:<{width}}{right}" if right else left for left, right in rows]
+    form = ", ".join(["..."] * bool(inputs) + [f'"{name}": ...' for name in missing[:MOST]])
+    bound = ", ".join(f"{name}=..." for name in missing[:MOST])
+    lines.append(f"  fix: pipeline.{call}({{{form}}}) or pipeline.bind({bound})")
     return "\n".join(lines)
 
 
 def _consumer(job: Job, index: int, name: str) -> tuple[str, str]:
     """Return who needs an input first: its signature and where it is written."""
     step = job.program.steps[index]
+    parameter = _parameter(job, step, name)
     while isinstance(step, InnerStep):
         inner = job.inner[index]
         required = inner.required()
-        inner_names = [inside for inside, _ in zip(step.inputs, step.args, strict=True) if inside in required]
-        if not inner_names or (inner_names[0] in step.mapped and name not in required):
-            return f"{'/'.join((*job.path, step.id))} (a nested pipeline)", ""
-        name = name if name in required else inner_names[0]
-        job, index = inner, required[name]
+        if parameter not in required:  # mapped, though optional
+            return f"{job.sites[index].id} (a nested pipeline, mapped over it)", ""
+        job, index = inner, required[parameter]
         step = job.program.steps[index]
+        parameter = _parameter(job, step, parameter)
     node = step.node
     try:
-        parameters = inspect.signature(node.signature_source).parameters
-        shown = [str(parameters[each]) for each in node.root_args if each == name] or list(node.root_args)
+        declared = inspect.signature(node.signature_source).parameters[parameter]
+        text = declared.annotation  # without quotes where annotations are not evaluated
+        shown = f"{parameter}: {text}" if isinstance(text, str) else str(declared)
     except (ValueError, TypeError, KeyError):
-        shown = list(node.root_args)
-    return f"{job.sites[index].id}({', '.join(shown)})", node.location
+        shown = parameter
+    return f"{job.sites[index].id}({shown})", node.location
+
+
+def _parameter(job: Job, step: Step | InnerStep, name: str) -> str:
+    """Return what a step calls an input of the program; pipelines between them may have renamed it."""
+    outer = {entry.slot: entry.outer for entry in job.program.inputs}
+    root = next(entry.slot for entry in job.program.root_inputs if entry.name == name)
+    names = step.inputs if isinstance(step, InnerStep) else step.node.root_args
+    for parameter, argument in zip(names, step.args, strict=True):
+        slot: int | None = argument
+        while slot is not None and slot != root:
+            slot = outer.get(slot)
+        if slot == root:
+            return parameter
+    return name
 
 
 def _unknown(prepared: Prepared, name: str) -> str:
     known = sorted(prepared.known)
-    produced = {output for output, _ in prepared.job.program.outputs}
-    if name in produced:
-        return f"'{name}' is an output of pipeline '{prepared.name}', not an input; it takes {listed(known)}"
-    return f"pipeline '{prepared.name}' has no input '{name}'; it takes {listed(known)}.{did_you_mean(name, known)}"
+    if name in prepared.produced:
+        return f"'{name}' is an output of pipeline '{prepared.name}', not an input; it takes {listed(known)}."
+    return f"pipeline '{prepared.name}' has no input '{name}'; {among(name, known)}"
 
 
-def check_outputs(pipeline: str, asked: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+def check_outputs(pipeline: str, asked: Iterable[str], known: Iterable[str], inputs: Iterable[str] = ()) -> tuple[str, ...]:
     """Check requested outputs.
 
     Raises:
@@ -107,6 +132,13 @@ def check_outputs(pipeline: str, asked: Iterable[str], known: Iterable[str]) -> 
     made = set(known)
     for name in names:
         if name not in made:
-            msg = f"pipeline '{pipeline}' has no output {name!r}; it makes {listed(known)}.{did_you_mean(str(name), made)}"
+            what = (
+                f"pipeline '{pipeline}' has no output {name!r}"
+                if name not in set(inputs)
+                else f"{name!r} is an input of pipeline '{pipeline}'"
+            )
+            last = str(name).rpartition("/")[2]
+            hint = f" Did you mean '{last}'?" if last in made else did_you_mean(name, made)
+            msg = f"{what}; it makes {listed(known, 'nothing')}.{hint}"
             raise UnknownOutputError(msg)
     return names

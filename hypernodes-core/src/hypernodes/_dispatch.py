@@ -198,13 +198,19 @@ class Dispatcher:
         import time
 
         self.ctx.time = time.time()
+        failing: Exception | None = None
         for callback in list(self.callbacks):
             if overrides(callback, name):
                 method = getattr(callback, name)
                 try:
-                    method(*args, self.ctx)
-                except Exception as error:  # noqa: BLE001 - a fault of a callback never changes a result
-                    self.fault(method, error)
+                    try:
+                        method(*args, self.ctx)
+                    except Exception as error:  # noqa: BLE001 - a fault of a callback never changes a result
+                        self.fault(method, error)
+                except Exception as error:  # noqa: BLE001 - raised below, when the others know too that a run starts or ends
+                    failing = failing or error
+        if failing is not None:
+            raise failing
 
     def fault(self, method: Any, error: Exception) -> None:
         """Name the culprit, drop it for this run, and go on; fail where the culprit is required, or under strict."""

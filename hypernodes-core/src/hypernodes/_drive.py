@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hypernodes import events
-from hypernodes._block import Block, BlockResult, Call, Outcome
+from hypernodes._block import Block
+from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, Outcome
 from hypernodes._coroutines import Coroutines
-from hypernodes._failures import NodeFailure
-from hypernodes._items import count_items
-from hypernodes._job import Job, Site
-from hypernodes._program import InnerStep
+from hypernodes._job import Site
+from hypernodes._nested import Nested
 from hypernodes.errors import NodeTimeoutError
-from hypernodes.results import Tally
 
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Executor, Future
+
+GATE_POLL_S = 0.002
 
 
 @attrs.define(eq=False)
@@ -33,10 +34,12 @@ class Surroundings:
     Attributes:
         coroutines: The event loop for coroutine nodes.
         carrier: Text that callbacks sent along with the task.
+        broken: Node scopes that failed here and are left out from then on.
     """
 
     coroutines: Coroutines
     carrier: Mapping[str, str] = attrs.field(factory=dict)
+    broken: list[Any] = attrs.field(factory=list)
 
 
 _HERE = threading.local()
@@ -75,13 +78,12 @@ def _run_coroutine(make: Callable[[], Any]) -> Any:
 
 def perform(call: Call) -> Outcome:
     """Make a call here and return its outcome. Whatever is no ``Exception`` (Ctrl-C, exit) goes through."""
-    site = call.site
     if call.delay:
         sleep(call.delay)
     if call.gate is not None:
         with call.gate:
-            return _performed(call, site)
-    return _performed(call, site)
+            return _performed(call, call.site)
+    return _performed(call, call.site)
 
 
 def _performed(call: Call, site: Site) -> Outcome:
@@ -101,6 +103,8 @@ def _performed(call: Call, site: Site) -> Outcome:
 
 
 def _guarded(call: Call) -> Any:
+    if isinstance(call.function, InnerCall):
+        return _run_nested(call.function, tuple(call.args))
     site, limit, carrier = call.site, call.site.rule.timeout, current_carrier()
     kwargs = call.kwargs or {}
     with _scopes(call, carrier):
@@ -111,25 +115,46 @@ def _guarded(call: Call) -> Any:
         return _abandonable(lambda: call.function(*call.args, **kwargs), site, limit)
 
 
-def _scopes(call: Call, carrier: Mapping[str, str]) -> contextlib.ExitStack:
-    """Enter every node scope; one that fails is named once and left out."""
-    stack = contextlib.ExitStack()
+@contextlib.contextmanager
+def _scopes(call: Call, carrier: Mapping[str, str]) -> Iterator[None]:
+    """Put the node scopes around a call. Their faults change nothing: neither what they raise nor what they would hide."""
+    entered: list[tuple[Any, Any]] = []
     item = call.item if isinstance(call.item, int) else None
+    now: Surroundings | None = getattr(_HERE, "now", None)
     for scope in call.site.scopes:
+        if now is not None and any(scope is known for known in now.broken):
+            continue
         try:
-            stack.enter_context(scope.enter(call.site.id, item, carrier))
+            manager = scope.enter(call.site.id, item, carrier)
+            manager.__enter__()
+            entered.append((scope, manager))
         except Exception as error:  # noqa: BLE001 - a fault of a listener never changes a result
-            _warn_scope(scope, error)
-    return stack
+            _warn_scope(scope, error, now)
+    raised: Any = (None, None, None)
+    try:
+        yield
+    except BaseException:
+        raised = sys.exc_info()
+        raise
+    finally:
+        for scope, manager in reversed(entered):
+            try:
+                manager.__exit__(*raised)
+            except Exception as error:  # noqa: BLE001 - as above
+                if error is not raised[1]:
+                    _warn_scope(scope, error, now)
 
 
-def _warn_scope(scope: Any, error: Exception) -> None:
+def _warn_scope(scope: Any, error: Exception, now: Surroundings | None) -> None:
+    """Name a scope that failed, and leave it out of what else runs here."""
     import warnings
 
     from hypernodes.errors import CallbackWarning
 
+    if now is not None:
+        now.broken.append(scope)
     name = f"{type(scope).__module__}.{type(scope).__qualname__}"
-    warnings.warn(f"node scope {name} raised {type(error).__name__}: {error}; the node runs without it", CallbackWarning, stacklevel=2)
+    warnings.warn(f"node scope {name} raised {type(error).__name__}: {error}; nodes run without it", CallbackWarning, stacklevel=2)
 
 
 def _timed_out(site: Site, limit: float) -> NodeTimeoutError:
@@ -183,20 +208,37 @@ async def aperform(call: Call) -> Outcome:
     site = call.site
     if call.delay:
         await asyncio.sleep(call.delay)
+    while call.gate is not None and not call.gate.acquire(blocking=False):
+        await asyncio.sleep(GATE_POLL_S)  # whoever holds it may need this very loop to get on
     start = perf_counter()
     try:
         if isinstance(call.function, InnerCall):
-            value = await call.function.arun(*call.args)
+            value = await _arun_nested(call.function, tuple(call.args))
         elif site.is_async:
             with _scopes(call, current_carrier()):
                 value = await _limited(call.function(*call.args, **(call.kwargs or {})), site, site.rule.timeout)
         else:
-            value, error, started, seconds = perform(call)
-            if error is not None:
-                return None, error, started, seconds
+            return _performed(call, site)
     except Exception as error:  # noqa: BLE001 - a node may raise anything; the block decides what becomes of it
         return None, error, start + events.EPOCH, perf_counter() - start
+    finally:
+        if call.gate is not None:
+            call.gate.release()
     return value, None, start + events.EPOCH, perf_counter() - start
+
+
+def _run_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
+    """Run a nested pipeline in this thread, or on its own engine."""
+    nested = Nested(call, args)
+    return nested.gathered(drive(nested.block) if call.job.engine is None else call.job.engine.run_inner(nested.block))
+
+
+async def _arun_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
+    """Run a nested pipeline on the running event loop, or on its own engine."""
+    if call.job.engine is not None:
+        return _run_nested(call, args)
+    nested = Nested(call, args)
+    return nested.gathered(await adrive(nested.block, 1))
 
 
 # -- the three drivers ----------------------------------------------------------------------------------------------
@@ -275,130 +317,3 @@ async def adrive(block: Block, limit: int, call: Callable[[Call], Any] = aperfor
         block.close()
         raise
     return block.result(seconds=perf_counter() - start)
-
-
-# -- nested pipelines -----------------------------------------------------------------------------------------------
-
-
-@attrs.define(eq=False)
-class InnerResult:
-    """What became of a nested pipeline.
-
-    Attributes:
-        values: One value per output of its step; ``None`` when it failed as a whole.
-        failures: Failures that were returned as values.
-        failure: The failure that stopped it.
-        tally: Counts per node.
-        recorded: Events that were not told while they happened.
-    """
-
-    values: list[Any] | None
-    failures: list[NodeFailure]
-    failure: NodeFailure | None
-    tally: Tally
-    recorded: events.Recorder | None
-
-
-class InnerCall:
-    """Runs a nested pipeline as a block of its own: exploded, run, gathered.
-
-    Args:
-        step: The step.
-        site: Its site; ``site.inner`` is the job to run.
-        outer: Indices of the maps around it.
-        tell: Who takes events, in the thread that drives the outer block.
-        remote: Whether values in events are replaced by summaries.
-        limits: Whatever spreads rate-limited calls over the run.
-    """
-
-    def __init__(self, step: InnerStep, site: Site, outer: tuple[int, ...], tell: events.Tell | None, remote: bool, limits: Any) -> None:  # noqa: FBT001 - internal
-        self.step = step
-        self.job: Job = site.inner  # type: ignore[assignment]
-        self.outer = outer
-        self.tell = tell
-        self.remote = remote
-        self.limits = limits
-        self.thread = threading.get_ident()
-
-    def __call__(self, *args: Any) -> InnerResult:
-        """Run it in this thread, or on its own engine."""
-        block, recorder = self._block(args)
-        start = perf_counter()
-        self._map_starts(block)
-        result = drive(block) if self.job.engine is None else self.job.engine.run_inner(block)
-        return self._gathered(block, result, recorder, args, perf_counter() - start)
-
-    async def arun(self, *args: Any) -> InnerResult:
-        """Run it on the running event loop."""
-        if self.job.engine is not None:
-            return self(*args)
-        block, recorder = self._block(args)
-        start = perf_counter()
-        self._map_starts(block)
-        return self._gathered(block, await adrive(block, 1), recorder, args, perf_counter() - start)
-
-    def _block(self, args: tuple[Any, ...]) -> tuple[Block, events.Recorder | None]:
-        recorder = None
-        tell = self.tell
-        if tell is None or threading.get_ident() != self.thread:
-            tell = recorder = events.Recorder()
-        given = dict(zip(self.step.inputs, args, strict=True))
-        given = {name: value for name, value in given.items() if not _is_missing(value)}
-        size = 1
-        if self.step.mapped:
-            columns, size = count_items(self.step.mapped, given, self.step.mode, f"nested pipeline '{self.step.id}'")
-            given.update(columns)
-        block = Block(
-            self.job,
-            size,
-            given,
-            self.step.mapped,
-            on_error=self.step.on_error,
-            tell=tell,
-            outer=self.outer,
-            is_map=bool(self.step.mapped),
-            remote=self.remote,
-            limits=self.limits,
-        )
-        return block, recorder
-
-    def _map_starts(self, block: Block) -> None:
-        if self.step.mapped and self.job.wanted[0] & events.MAP_START:
-            block.tell(events.MAP_START, self.job.key, ~0, None, self.outer, perf_counter() + events.EPOCH, 1, block.size)
-
-    def _gathered(
-        self, block: Block, result: BlockResult, recorder: events.Recorder | None, args: tuple[Any, ...], seconds: float
-    ) -> InnerResult:
-        step = self.step
-        if step.mapped and self.job.wanted[0] & events.MAP_END:
-            block.tell(events.MAP_END, self.job.key, ~0, None, self.outer, perf_counter() + events.EPOCH, 1, seconds)
-        failure = result.failure
-        if failure is not None:
-            return InnerResult(None, result.failures, failure, result.tally, recorder)
-        values: list[Any] = []
-        columns = dict(zip((name for name, _ in self.job.program.outputs), result.columns, strict=True))
-        for name in step.results:
-            if name in columns:
-                values.append(list(columns[name]) if step.mapped else columns[name][0])
-            elif name in step.mapped:
-                values.append(list(block.given[name]))
-            else:
-                value = args[step.inputs.index(name)]
-                values.append([value] * block.size if step.mapped else value)
-        return InnerResult(values, result.failures, None, result.tally, recorder)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_unpacked_inner, (self.step, self.job, self.outer, self.remote))
-
-
-def _unpacked_inner(step: InnerStep, job: Job, outer: tuple[int, ...], remote: bool) -> InnerCall:  # noqa: FBT001 - internal
-    call = InnerCall.__new__(InnerCall)
-    call.step, call.job, call.outer, call.remote = step, job, outer, remote
-    call.tell, call.limits, call.thread = None, None, 0
-    return call
-
-
-def _is_missing(value: Any) -> bool:
-    from hypernodes.node import NO_DEFAULT
-
-    return value is NO_DEFAULT

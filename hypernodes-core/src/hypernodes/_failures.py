@@ -97,7 +97,17 @@ class NodeFailure:
 
     def __reduce__(self) -> tuple[Any, ...]:
         call = _travelling(self._call)
-        parts = (self.node, self.pipeline, self.item_path, self.inputs, pack_error(self.error), self.attempts, self.label, call, self.together)
+        parts = (
+            self.node,
+            self.pipeline,
+            self.item_path,
+            self.inputs,
+            pack_error(self.error),
+            self.attempts,
+            self.label,
+            call,
+            self.together,
+        )
         return (_unpacked_failure, parts)
 
 

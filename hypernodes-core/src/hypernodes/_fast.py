@@ -16,7 +16,7 @@ from time import perf_counter
 from types import FrameType
 from typing import Any, TypeAlias
 
-from hypernodes._block import wrong_count
+from hypernodes._calls import wrong_count
 from hypernodes._failures import NodeFailure, pictures
 from hypernodes._items import count_items
 from hypernodes._job import UNSETTLED, Job
@@ -85,6 +85,10 @@ def _built(job: Job, given: frozenset[str], mapped: frozenset[str] | None) -> An
     namespace: dict[str, Any] = {"__name__": "hypernodes", "_clock": perf_counter, "_source": source}
     for slot, value in job.bound.items():
         namespace[f"b{slot}"] = value
+    made = {slot for step in job.program.steps for slot in step.outs}
+    for _, slot in job.program.outputs:
+        if slot not in made:
+            namespace[f"u{slot}"] = job.slot_used(slot)
     for site in job.sites:
         if site.inner is not None:
             namespace[f"f{site.index}"] = InnerFast(job.program.steps[site.index], site.inner)  # type: ignore[arg-type]
@@ -106,7 +110,7 @@ def _checked(name: str, outputs: tuple[str, ...], value: Any) -> Any:
 
 
 def _written(job: Job, given: frozenset[str], mapped: frozenset[str] | None) -> Source:
-    """Write the function. Local names: ``s`` slots, ``f`` functions, ``b`` bound values, ``d`` defaults."""
+    """Write the function. Local names: ``s`` slots, ``f`` functions, ``b`` bound values, ``d`` and ``u`` defaults."""
     program = job.program
     names: dict[int, str | None] = {}
     lines = ["def run(_in, _counts, _times):" if mapped is None else "def run(_in, _counts):"]
@@ -160,16 +164,21 @@ def _written(job: Job, given: frozenset[str], mapped: frozenset[str] | None) -> 
         if mapped is None:
             lines.append(f"{pad}_note(_clock())")
     if mapped is None:
-        pairs = ", ".join(f"{name!r}: {names.get(slot, f's{slot}')}" for name, slot in program.outputs)
+        pairs = ", ".join(f"{name!r}: {_output(names, slot)}" for name, slot in program.outputs)
         lines.append(f"{pad}return {{{pairs}}}")
     else:
         for position, (_, slot) in enumerate(program.outputs):
-            lines.append(f"{pad}a{position}({names.get(slot, f's{slot}')})")
+            lines.append(f"{pad}a{position}({_output(names, slot)})")
         if not program.outputs and not job.sites:
             lines.append(f"{pad}pass")
         columns = "".join(f"o{position}, " for position, _ in enumerate(program.outputs))
         lines.append(f"    return ({columns})")
     return Source(program, lines, steps)
+
+
+def _output(names: Mapping[int, str | None], slot: int) -> str:
+    """Return where an output stands; ``u`` for an optional input that comes out again and was not given."""
+    return names.get(slot, f"s{slot}") or f"u{slot}"
 
 
 class InnerFast:
@@ -193,7 +202,12 @@ class InnerFast:
         values = map_function(job, frozenset(given), frozenset(step.mapped))(given, counts)
         made = dict(zip((name for name, _ in job.program.outputs), values, strict=True))
         return tuple(
-            made[name] if name in made else list(given[name]) if name in step.mapped else [given[name]] * size for name in step.results
+            made[name]
+            if name in made
+            else list(given[name])
+            if name in step.mapped
+            else [given[name] if name in given else job.value_used(name)] * size
+            for name in step.results
         )
 
 

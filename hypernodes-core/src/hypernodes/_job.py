@@ -107,7 +107,7 @@ class Site:
             self.outputs = step.results
             self.defaults: tuple[Any, ...] = (NO_DEFAULT,) * len(step.inputs)
             self.positional = len(step.inputs)
-            self.guarded = self.direct = False
+            self.guarded, self.direct = True, False
             self.simple = self.inner.simple and self.inner.engine is None and step.on_error == "raise"
             return
         node = step.node
@@ -239,6 +239,30 @@ class Job:
             value = given.get(entry.name, UNSETTLED) if entry.outer is None else values[entry.outer]
             values[entry.slot] = self.bound.get(entry.slot, UNSETTLED) if value is UNSETTLED else value
         return values
+
+    def value_used(self, name: str) -> Any:
+        """Return what an input that is not given stands for: what is bound, or the default of the first node that takes it.
+
+        Raises:
+            KeyError: If the program has no such input.
+        """
+        slots = {entry.slot for entry in self.program.inputs if entry.outer is None and entry.name == name}
+        return self.slot_used(next(iter(slots)))
+
+    def slot_used(self, slot: int) -> Any:
+        """Return the same by slot."""
+        slots = {slot}
+        for entry in self.program.inputs:
+            if entry.outer in slots:
+                slots.add(entry.slot)
+            if entry.slot in slots and entry.slot in self.bound:
+                return self.bound[entry.slot]
+        for k, step in enumerate(self.program.steps):
+            for position, taken in enumerate(step.args):
+                if taken in slots:
+                    site = self.sites[k]
+                    return site.inner.value_used(site.names[position]) if site.inner is not None else site.defaults[position]
+        return None
 
     def required(self) -> dict[str, int]:
         """Return the names that must be given, each with the step that needs it first."""

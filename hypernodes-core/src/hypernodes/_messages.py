@@ -8,13 +8,16 @@ from collections.abc import Iterable, Sequence
 TEXT_LIMIT = 60
 
 
+OTHER_WORDS = {"backend": "engine", "executor": "engine", "runner": "engine", "callback": "callbacks"}  # of other libraries
+
+
 def near(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that ``name`` was probably meant to be, if there is one."""
     from difflib import get_close_matches  # imported by errors only: it loads a regex engine
 
-    names = sorted(set(known))
+    name, names = str(name), sorted(set(known))
     folded = {candidate.casefold().replace("_", ""): candidate for candidate in names}
-    exact = folded.get(name.casefold().replace("_", ""))
+    exact = OTHER_WORDS[name] if OTHER_WORDS.get(name) in names else folded.get(name.casefold().replace("_", ""))
     if exact is not None:
         return exact
     found = get_close_matches(name, names, n=1, cutoff=0.6)
@@ -80,3 +83,9 @@ def picture(value: object, limit: int = TEXT_LIMIT) -> str:
     except Exception:  # noqa: BLE001 - a broken repr must not hide the error being reported
         return f"<{kind}>"
     return text if len(text) <= limit and "\n" not in text else f"<{kind}>"
+
+
+def among(name: str, known: Iterable[str], verb: str = "it takes") -> str:
+    """Return ``"it takes a, b. Did you mean 'a'?"`` for a name that is not known."""
+    names = list(known)
+    return f"{verb} {listed(names)}.{did_you_mean(name, names)}"

@@ -45,6 +45,7 @@ class Prepared:
         places: What callbacks are told of each step and pipeline.
         required: Names that must be given.
         known: Names that may be given.
+        produced: Names that its nodes make.
         bound: What the called pipeline binds.
         fast: Whether the whole of it runs as generated code in the caller's thread.
         functions: The generated function for each set of given names.
@@ -59,6 +60,7 @@ class Prepared:
     places: dict[tuple[int, ...], dict[int, Place]]
     required: dict[str, int]
     known: frozenset[str]
+    produced: frozenset[str]
     bound: dict[str, Any]
     fast: bool
     functions: dict[Any, Any] = attrs.field(factory=dict)
@@ -184,6 +186,7 @@ def prepare(pipeline: Pipeline, outputs: Sequence[str], extra: Sequence[Pipeline
         places=resolver.places,
         required=job.required(),
         known=frozenset(pipeline.graph.root_args),
+        produced=frozenset(pipeline.graph.producer),
         bound=dict(pipeline.bound_inputs),
         fast=job.simple and effective.engine.in_caller and not any(resolver.groups),
     )

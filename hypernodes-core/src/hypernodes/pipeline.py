@@ -5,29 +5,25 @@ from __future__ import annotations
 import contextlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from hypernodes import config
-from hypernodes._checks import check_inputs, check_outputs, no_more_options
-from hypernodes._fast import Counts, located, run_function, tally
+from hypernodes import _invoke, config
+from hypernodes._checks import no_more_options
 from hypernodes._graph import Graph, as_member
-from hypernodes._items import check_mapped, known_length
-from hypernodes._messages import counted, did_you_mean, listed, picture
-from hypernodes._resolve import Prepared, node_scopes, prepare, with_scopes
-from hypernodes.config import STATE, UNSET, bump, validate
-from hypernodes.engines.runner import Execution, Request, run_info
-from hypernodes.errors import InputError, OptionError, TypeMismatchError, TypeMismatchWarning
+from hypernodes._invoke import OutputNames
+from hypernodes._messages import among, counted, did_you_mean, listed, picture
+from hypernodes._resolve import Prepared
+from hypernodes.config import UNSET, bump, validate
+from hypernodes.errors import OptionError, TypeMismatchError, TypeMismatchWarning
 from hypernodes.node import Node
-from hypernodes.pipeline_node import ERROR_MODES, MAP_MODES, PipelineNode, check_choice, several_names
-from hypernodes.results import MapResult, Record, RunResult, rows_of
+from hypernodes.pipeline_node import PipelineNode, checked_name
+from hypernodes.results import MapResult, RunResult
 
 if TYPE_CHECKING:
     from typing import Never, Self
-
-OutputNames = str | Sequence[str] | None
 
 
 class Pipeline:
@@ -81,12 +77,12 @@ class Pipeline:
         **unknown: Never,
     ) -> None:
         no_more_options("Pipeline", unknown, ["nodes", "name", *config.SETTING_NAMES])
-        if isinstance(nodes, (str, Mapping, Set)) or not isinstance(nodes, Iterable):
+        if isinstance(nodes, (str, Mapping, AbstractSet)) or not isinstance(nodes, Iterable):
             msg = f"Pipeline takes a list of nodes, got {picture(nodes)}: Pipeline([{getattr(nodes, '__name__', '…')}])"
             raise OptionError(msg)
         given = {"engine": engine, "cache": cache, "callbacks": callbacks, "retries": retries, "timeout": timeout, "strict": strict}
         self.settings: dict[str, Any] = {key: validate(key, value) for key, value in given.items() if value is not UNSET}
-        self.name = name
+        self.name = checked_name("Pipeline: name", name)
         self._bound: dict[str, Any] = {}
         self._build([as_member(value, position) for position, value in enumerate(nodes)])
         self._check_types(stacklevel=3)
@@ -97,8 +93,8 @@ class Pipeline:
         self.nodes: tuple[Node[..., Any] | PipelineNode, ...] = self.graph.nodes
         self.nested: tuple[PipelineNode, ...] = tuple(member for member in members if isinstance(member, PipelineNode))
         self.programs: dict[Any, Any] = {}
-        self._prepared: dict[Any, Prepared] = {}
-        self._debugging = False
+        self.prepared: dict[Any, Prepared] = {}
+        self.debugging = False
 
     def _check_types(self, stacklevel: int) -> None:
         strict = self.settings.get("strict", UNSET)
@@ -108,7 +104,7 @@ class Pipeline:
             text = f"in pipeline '{self.label}', {message}"
             if strict is True:
                 raise TypeMismatchError(text)
-            warnings.warn(text, TypeMismatchWarning, stacklevel=stacklevel + 1)
+            warnings.warn(text, TypeMismatchWarning, stacklevel=stacklevel)
 
     def _tell_built(self) -> None:
         from hypernodes import plugins
@@ -142,7 +138,7 @@ class Pipeline:
     @property
     def unfulfilled_args(self) -> tuple[str, ...]:
         """Inputs that a call must give: neither bound nor with a default."""
-        required = self._ready(None).required
+        required = _invoke.ready(self, None).required
         return tuple(name for name in self.root_args if name in required)
 
     def __repr__(self) -> str:
@@ -172,30 +168,7 @@ class Pipeline:
         """
         if unknown:
             no_more_options("run", unknown, ("inputs", "output_name"), self.root_args)
-        prepared = self._prepared.get(output_name if output_name is None or output_name.__class__ is str else tuple(output_name))
-        if prepared is None or prepared.generation != STATE.generation:
-            prepared = self._ready(output_name)
-        if inputs is None:
-            inputs = {}
-        if not prepared.fast:
-            return self._run_slowly(prepared, inputs)
-        try:
-            function = prepared.functions[frozenset(inputs)]
-        except (KeyError, TypeError):
-            check_inputs(prepared, inputs, "run")
-            given = frozenset(inputs)
-            function = prepared.functions[given] = run_function(prepared.job, given)
-        counts: Counts = {}
-        times: list[float] = []
-        try:
-            outputs = function(inputs, counts, times)
-        except Exception as error:
-            failure = located(error, prepared.job, None)
-            if failure is not None and not self._debugging:
-                shown = ", ".join(f"{name!r}: {picture(value)}" for name, value in inputs.items())
-                failure.annotate(f"reproduce: pipeline.run({{{shown}}})")
-            raise
-        return RunResult(outputs, Record(prepared.name, times[-1] - times[0], lambda: tally(prepared.job, 1, counts, times), dict(inputs)))
+        return _invoke.run(self, inputs, output_name)
 
     def map(
         self,
@@ -233,21 +206,8 @@ class Pipeline:
         no_more_options(
             "map", unknown, ("inputs", "map_over", "map_mode", "output_name", "on_error", "max_failures", "label"), self.root_args
         )
-        prepared, request = self._request("map", inputs, map_over, map_mode, output_name, on_error, max_failures, label)
-        with self._execution(prepared, request) as execution:
-            parts = [rows_of(prepared.outputs, block.columns, block.size) for block in execution.results()]
-            blocks = execution.blocks
-            rows = parts[0] if len(parts) == 1 else chain.from_iterable(parts)
-            record = Record(
-                prepared.name,
-                execution.seconds,
-                execution.tally,
-                lambda: _mapped_rows(blocks, tuple(request.values)),
-                tuple(execution.failures),
-                execution.info.run_id,
-            )
-            result: MapResult = execution.finish(MapResult(rows, record))
-        return result
+        request = _invoke.request(self, "map", inputs, map_over, map_mode, output_name, on_error, max_failures, label)
+        return _invoke.map_all(self, *request)
 
     def imap(
         self,
@@ -287,128 +247,9 @@ class Pipeline:
         if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
             msg = f"imap: window must be a whole number of at least 1, got {window!r}"
             raise OptionError(msg)
-        prepared, request = self._request("imap", inputs, map_over, map_mode, output_name, on_error, max_failures, label)
+        prepared, request = _invoke.request(self, "imap", inputs, map_over, map_mode, output_name, on_error, max_failures, label)
         request.ordered, request.window, request.keep = ordered, window, False
-        return self._stream(prepared, request)
-
-    def _stream(self, prepared: Prepared, request: Request) -> Iterator[dict[str, Any]]:
-        with self._execution(prepared, request) as execution, contextlib.closing(execution.results()) as results:
-            for block in results:
-                yield from rows_of(prepared.outputs, block.columns, block.size)
-
-    def _run_slowly(self, prepared: Prepared, inputs: Mapping[str, Any]) -> RunResult:
-        check_inputs(prepared, inputs, "run")
-        request = Request("run", {name: value for name, value in inputs.items()})  # noqa: C416 - any mapping will do
-        with self._execution(prepared, request) as execution:
-            outputs: dict[str, Any] = {}
-            for block in execution.results():
-                outputs = dict(zip(prepared.outputs, (column[0] for column in block.columns), strict=True))
-            record = Record(
-                prepared.name, execution.seconds, execution.tally, request.constants, tuple(execution.failures), execution.info.run_id
-            )
-            result: RunResult = execution.finish(RunResult(outputs, record))
-        return result
-
-    def _request(
-        self,
-        kind: str,
-        inputs: Mapping[str, Any] | None,
-        map_over: str | Sequence[str] | None,
-        map_mode: str,
-        output_name: OutputNames,
-        on_error: str,
-        max_failures: int | None,
-        label: Any,
-    ) -> tuple[Prepared, Request]:
-        """Check a mapped call and say what to run."""
-        check_choice("map_mode", map_mode, MAP_MODES)
-        check_choice("on_error", on_error, ERROR_MODES)
-        if max_failures is not None and (isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < 0):
-            msg = f"max_failures must be a whole number of at least 0, got {max_failures!r}"
-            raise OptionError(msg)
-        if max_failures is not None and on_error == "raise":
-            msg = f"max_failures={max_failures!r} needs on_error='return': with 'raise' the first failure ends the map"
-            raise OptionError(msg)
-        prepared = self._ready(output_name)
-        given = {} if inputs is None else inputs
-        caller = f"{kind} of pipeline '{prepared.name}'"
-        names = several_names(f"{caller}: map_over", map_over)
-        if not isinstance(given, Mapping):
-            check_inputs(prepared, given, kind)
-        if not names:
-            lists = [name for name, value in given.items() if isinstance(value, (list, tuple, range))]
-            hint = f"; did you mean map_over={lists[0]!r}?" if len(lists) == 1 else ""
-            msg = f"{caller} needs map_over=, the input or inputs whose items it runs over{hint}"
-            raise OptionError(msg)
-        for name in names:
-            if name not in prepared.known:
-                msg = f"{caller}: map_over names '{name}', which is no input; it takes {listed(self.root_args)}.{did_you_mean(name, self.root_args)}"
-                raise InputError(msg)
-        if len(set(names)) != len(names):
-            msg = f"{caller}: map_over names an input twice: {names}"
-            raise OptionError(msg)
-        check_inputs(prepared, given, kind)
-        values = {name: given[name] if name in given else self._bound.get(name, UNSET) for name in names}
-        for name, value in values.items():
-            if value is UNSET:
-                msg = f"{caller}: map_over names '{name}', and no value was given for it: {kind}({{'{name}': [...]}}, map_over='{name}')"
-                raise InputError(msg)
-            check_mapped(name, value, caller)
-        if label is not None and not isinstance(label, str) and not callable(label):
-            msg = f"{caller}: label must be the name of an input or a function of an item's inputs, got {picture(label)}"
-            raise OptionError(msg)
-        if isinstance(label, str) and label not in prepared.known:
-            msg = f"{caller}: label names '{label}', which is no input; it takes {listed(self.root_args)}.{did_you_mean(label, self.root_args)}"
-            raise OptionError(msg)
-        total = known_length(values, map_mode, caller)
-        request = Request(
-            kind,
-            {name: value for name, value in given.items() if name not in values},
-            values,
-            map_mode,
-            total,
-            on_error="raise" if self._debugging else on_error,
-            max_failures=max_failures,
-            label=label,
-            waits=total is None,
-        )
-        return prepared, request
-
-    def _execution(self, prepared: Prepared, request: Request) -> Execution:
-        """Put a call to work: attach the callbacks of plugins, ask for node scopes."""
-        from hypernodes import plugins
-
-        engine = prepared.effective.engine
-        info = run_info(prepared.name, request, engine, prepared.outputs)
-        manager = plugins.current()
-        if manager.has_run_hooks and not self._debugging:
-            extra = manager.run_callbacks(info)
-            if extra:
-                prepared = prepare(self, prepared.outputs, extra)
-        dispatcher = prepared.dispatcher(info) if any(prepared.groups) else None
-        job = prepared.job
-        if dispatcher is not None:
-            scopes = node_scopes(info, dispatcher)
-            if scopes:
-                job = with_scopes(job, scopes)
-        return Execution(engine, job, info, request, dispatcher)
-
-    def _ready(self, output_name: OutputNames) -> Prepared:
-        """Return everything a call needs for some outputs, made again when a setting changed."""
-        key = output_name if output_name is None or isinstance(output_name, str) else tuple(output_name)
-        prepared = self._prepared.get(key)
-        if prepared is None or prepared.generation != STATE.generation:
-            from hypernodes import plugins
-
-            names = self.output_names if key is None else (key,) if isinstance(key, str) else key
-            outputs = tuple(dict.fromkeys(check_outputs(self.label, names, self.output_names)))
-            prepared = prepare(self, outputs, plain=self._debugging)
-            if plugins.current().has_run_hooks and not self._debugging:
-                prepared.fast = False
-            if len(self._prepared) > 64:  # noqa: PLR2004 - forget rather than grow without bound
-                self._prepared.clear()
-            self._prepared[key] = prepared
-        return prepared
+        return _invoke.stream(self, prepared, request)
 
     # -- nesting --------------------------------------------------------------------------------------------------
 
@@ -484,7 +325,7 @@ class Pipeline:
 
         for name in inputs:
             if name not in self.root_args:
-                msg = f"pipeline '{self.label}' has no input '{name}' to bind; it takes {listed(self.root_args)}.{did_you_mean(name, self.root_args)}"
+                msg = f"pipeline '{self.label}' has no input '{name}' to bind; {among(name, self.root_args)}"
                 raise UnknownInputError(msg)
         self._bound.update(inputs)
         bump()
@@ -539,7 +380,7 @@ class Pipeline:
 
     def with_name(self, name: str) -> Self:
         """Rename the pipeline; returns it. Pipelines that already hold it keep the name they know."""
-        self.name = name
+        self.name = checked_name("with_name", name)
         self.programs.clear()
         bump()
         return self
@@ -583,14 +424,14 @@ class Pipeline:
             ...     plain.run({"x": 1})
             {'y': 2}
         """
-        before = self._debugging
-        self._debugging = True
-        self._prepared.clear()
+        before = self.debugging
+        self.debugging = True
+        self.prepared.clear()
         try:
             yield self
         finally:
-            self._debugging = before
-            self._prepared.clear()
+            self.debugging = before
+            self.prepared.clear()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), self.nodes, dict(self.settings), self.name, dict(self._bound)))
@@ -618,10 +459,3 @@ def _current(member: Node[..., Any]) -> Node[..., Any]:
     if inspect.isfunction(found) and inspect.isfunction(member.func) and found is not member.func:
         return member.with_function(found)
     return member
-
-
-def _mapped_rows(blocks: Mapping[int, tuple[int, list[list[Any]]]], names: tuple[str, ...]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for _, columns in sorted(blocks.values(), key=lambda block: block[0]):
-        rows.extend(rows_of(names, columns, len(columns[0])))
-    return rows

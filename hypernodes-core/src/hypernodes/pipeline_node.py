@@ -23,6 +23,18 @@ def check_choice(option: str, value: object, choices: tuple[str, ...]) -> None:
         raise OptionError(msg)
 
 
+def checked_name(option: str, name: Any) -> str | None:
+    """Return a name or ``None``.
+
+    Raises:
+        OptionError: If it is something else.
+    """
+    if name is not None and not isinstance(name, str):
+        msg = f"{option} must be a string, got {picture(name)}"
+        raise OptionError(msg)
+    return name
+
+
 def several_names(option: str, value: object) -> tuple[str, ...]:
     """Return one name, several or none as a tuple.
 
@@ -65,12 +77,19 @@ class PipelineNode:
         check_choice("map_mode", map_mode, MAP_MODES)
         check_choice("on_error", on_error, ERROR_MODES)
         self.pipeline = pipeline
+        for option, mapping, direction in (
+            ("input_mapping", input_mapping, "{outer: inner}"),
+            ("output_mapping", output_mapping, "{inner: outer}"),
+        ):
+            if mapping is not None and not isinstance(mapping, Mapping):
+                msg = f"as_node: {option} must be a mapping of names {direction}, got {picture(mapping)}"
+                raise MappingError(msg)
         self.input_mapping = dict(input_mapping or {})
         self.output_mapping = dict(output_mapping or {})
         self.map_over: tuple[str, ...] = several_names("as_node: map_over", map_over)
         self.map_mode: Literal["zip", "product"] = map_mode  # type: ignore[assignment]
         self.on_error: Literal["raise", "return"] = on_error  # type: ignore[assignment]
-        self._name = name
+        self._name = checked_name("as_node: name", name)
         self.settings: dict[str, Any] = {key: validate(key, value) for key, value in (settings or {}).items() if value is not UNSET}
         self._check()
 
@@ -131,9 +150,15 @@ class PipelineNode:
         inputs, outputs = self.inner_inputs, self.pipeline.output_names
         for outer, inner in self.input_mapping.items():
             if inner not in inputs:
-                swapped = outer in inputs
-                hint = f" input_mapping goes from outer to inner: {{{inner!r}: {outer!r}}}" if swapped else did_you_mean(inner, inputs)
+                hint = did_you_mean(inner, inputs)
+                if outer in inputs:
+                    hint = f" input_mapping goes from outer to inner: {{{inner!r}: {outer!r}}}"
+                elif inner in outputs:
+                    hint = f" '{inner}' is made inside it."
                 msg = f"{label}: input_mapping sends '{outer}' to '{inner}', which is no input of it; it has {listed(inputs)}.{hint}"
+                raise MappingError(msg)
+            if not str(outer).isidentifier():
+                msg = f"{label}: input_mapping gives '{inner}' the name {outer!r}, which no parameter can bear"
                 raise MappingError(msg)
         if len(set(self.input_mapping.values())) != len(self.input_mapping):
             msg = f"{label}: input_mapping sends two outer names to one inner input: {self.input_mapping}"
@@ -201,7 +226,7 @@ class PipelineNode:
 
     def with_name(self, name: str) -> PipelineNode:
         """Rename this node; returns the node itself. Do it before the node joins a pipeline."""
-        self._name = name
+        self._name = checked_name("with_name", name)
         return self
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypernodes._block import BlockResult
+from hypernodes._calls import BlockResult
 from hypernodes.engines.base import Engine, EngineCapabilities, EngineRun, Session
 from hypernodes.engines.sequential import SeqEngine, SequentialEngine
 from hypernodes.engines.task import Task, run_block

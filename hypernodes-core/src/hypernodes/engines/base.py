@@ -17,7 +17,8 @@ from hypernodes.errors import OptionError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from hypernodes._block import Block, BlockResult
+    from hypernodes._block import Block
+    from hypernodes._calls import BlockResult
 
 
 @attrs.frozen

@@ -26,7 +26,8 @@ from hypernodes.results import Tally, add_tally, new_run_id
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from hypernodes._block import Block, BlockResult
+    from hypernodes._block import Block
+    from hypernodes._calls import BlockResult
     from hypernodes._dispatch import Dispatcher
     from hypernodes._job import Job
     from hypernodes.engines.base import Engine
@@ -105,9 +106,13 @@ class Execution:
 
     def __enter__(self) -> Self:
         if self.dispatcher is not None:
-            self.dispatcher.start()
-            if self.request.kind != "run":
-                self._tell_map(events.MAP_START, self.request.total)
+            try:
+                self.dispatcher.start()
+                if self.request.kind != "run":
+                    self._tell_map(events.MAP_START, self.request.total)
+            except BaseException as error:
+                self.dispatcher.end(error, self.seconds)
+                raise
         return self
 
     def finish(self, result: Any) -> Any:
@@ -124,7 +129,8 @@ class Execution:
         if self.dispatcher is not None:
             if self.request.kind != "run":
                 self._tell_map(events.MAP_END, self.seconds)
-            self.dispatcher.end(error if error is not None else self._result, self.seconds)
+            abandoned = isinstance(error, GeneratorExit)  # a stream that nobody wants more of has not failed
+            self.dispatcher.end(self._result if error is None or abandoned else error, self.seconds)
         self._result = None  # the result refers to this call; a cycle would keep a million items alive until the next collection
 
     def _tell_map(self, kind: int, first: Any) -> None:
@@ -287,7 +293,7 @@ def run_info(pipeline: str, request: Request, engine: Engine, outputs: Sequence[
 
 def run_inner(engine: Engine, block: Block) -> BlockResult:
     """Run a nested pipeline on its own engine; its events join those of the run around it."""
-    from hypernodes._block import BlockResult
+    from hypernodes._calls import BlockResult
 
     job, mapped = block.job, block.mapped
     constants = {name: value for name, value in block.given.items() if name not in mapped}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from hypernodes.engines.base import Engine, EngineCapabilities, EngineRun
 
 if TYPE_CHECKING:
-    from hypernodes._block import BlockResult
+    from hypernodes._calls import BlockResult
     from hypernodes.engines.task import Task
 
 

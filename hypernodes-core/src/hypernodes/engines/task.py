@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import attrs
 
 from hypernodes import events
-from hypernodes._block import Block, BlockResult
+from hypernodes._block import Block
+from hypernodes._calls import BlockResult
 from hypernodes._coroutines import Coroutines
 from hypernodes._drive import drive, surroundings
 from hypernodes._fast import Counts, located, map_function, tally

@@ -78,8 +78,18 @@ class Listener(PipelineCallback):
         told = (os.getpid(), threading.get_ident())
         self.events.append(
             Event(
-                kind, about, ctx.item_path, ctx.current_pipeline_id, ctx.parent_pipeline_id, ctx.hierarchy_path, ctx.depth, ctx.node_name,
-                ctx.attempt, ctx.time, said, told,
+                kind,
+                about,
+                ctx.item_path,
+                ctx.current_pipeline_id,
+                ctx.parent_pipeline_id,
+                ctx.hierarchy_path,
+                ctx.depth,
+                ctx.node_name,
+                ctx.attempt,
+                ctx.time,
+                said,
+                told,
             )
         )
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import attrs
 
+from hypernodes import stateful
 from hypernodes.engines import Engine, SeqEngine
 from hypernodes.node import DualNode, node
 from hypernodes.pipeline import Pipeline
 from hypernodes.results import MapResult, RunResult
-from hypernodes.stateful import stateful
 
 
 class OddError(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import multiprocessing
 import os
 import threading
 import time
@@ -25,8 +24,8 @@ from hypernodes.node import node
 from hypernodes.pipeline import Pipeline
 from hypernodes.testing import _family as family
 from hypernodes.testing._events import Listener, ValueListener, problems
+from hypernodes.testing._leftovers import abandoned, running, until
 
-PATIENCE_S = 10.0  # for what must be over, but may take a moment to notice it
 RUNAWAY = 20_000  # items taken from an endless source after which an engine is stopped
 
 
@@ -317,10 +316,13 @@ class EngineSuite:
         """With ``on_error="return"`` everything that can be made is made, and failures say what they are."""
         nodes = [family.check, family.after, family.beside]
         results = [
-            Pipeline(nodes, engine=each, name="p").map({"x": range(25)}, map_over="x", on_error="return", label="x") for each in (engine, SeqEngine())
+            Pipeline(nodes, engine=each, name="p").map({"x": range(25)}, map_over="x", on_error="return", label="x")
+            for each in (engine, SeqEngine())
         ]
         assert [_pictured(row) for row in results[0]] == [_pictured(row) for row in results[1]]
-        assert [(failure.node, failure.item, failure.label) for failure in results[0].failures] == [("check", i, str(i)) for i in (0, 7, 14, 21)]
+        assert [(failure.node, failure.item, failure.label) for failure in results[0].failures] == [
+            ("check", i, str(i)) for i in (0, 7, 14, 21)
+        ]
         assert not results[0].ok
         assert _counts(results[0]) == _counts(results[1])
         with pytest.raises(ValueError, match="14 is refused"):
@@ -433,7 +435,9 @@ class EngineSuite:
     def test_imap_that_is_abandoned(self, engine: Engine) -> None:
         """Closing a stream ends its events as legally as finishing it."""
         listener = Listener()
-        stream = Pipeline([family.inner(), family.show], engine=engine, callbacks=[listener]).imap({"x": itertools.count()}, map_over="x", window=4)
+        stream = Pipeline([family.inner(), family.show], engine=engine, callbacks=[listener]).imap(
+            {"x": itertools.count()}, map_over="x", window=4
+        )
         assert [row["shown"] for row in itertools.islice(stream, 5)] == [f"<{2 * x + 2}>" for x in range(5)]
         stream.close()  # type: ignore[attr-defined]
         assert not problems(listener.events)
@@ -447,14 +451,14 @@ class EngineSuite:
         path = tmp_path / "marks"
         endings: list[Callable[[Pipeline], None]] = [_finish, _fail, _abandon]
         _finish(Pipeline([family.mark_slowly, family.check], engine=engine).bind(path=str(path)))  # an engine may keep what it starts once
-        _until(lambda: not _abandoned(), "a node of an earlier test")
-        before = _running()
+        until(lambda: not abandoned(), abandoned)  # nodes of earlier tests that timed out
+        before = running()
         for end in endings:
             end(Pipeline([family.mark_slowly, family.check], engine=engine).bind(path=str(path)))
             marks = family.marks(path)
             time.sleep(0.2)
             assert family.marks(path) == marks, f"nodes ran after {end.__name__}"
-            _until(lambda: _running() <= before, f"what {end.__name__} left: {_running() - before}")
+            until(lambda: running() <= before, lambda end=end: (end.__name__, running() - before))  # type: ignore[misc]
 
     def _needs_files(self, engine: Engine) -> None:
         if engine.capabilities.reach == "cluster":
@@ -514,18 +518,3 @@ def _fail(pipeline: Pipeline) -> None:
 def _abandon(pipeline: Pipeline) -> None:
     with contextlib.closing(pipeline.imap({"x": range(1, 7)}, map_over="x")) as stream:  # type: ignore[type-var]
         next(stream)
-
-
-def _running() -> set[Any]:
-    return {thread.name for thread in threading.enumerate()} | {process.pid for process in multiprocessing.active_children()}
-
-
-def _abandoned() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("hypernodes-")]
-
-
-def _until(over: Callable[[], bool], what: str) -> None:
-    end = time.perf_counter() + PATIENCE_S
-    while not over():
-        assert time.perf_counter() < end, f"still running after {PATIENCE_S:g} s: {what}"
-        time.sleep(0.02)

@@ -1,0 +1,205 @@
+"""What passes between a block and whoever makes its calls: calls, outcomes, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from hypernodes import events
+from hypernodes._failures import NodeFailure
+from hypernodes._job import Job, Site
+from hypernodes._messages import counted, picture
+from hypernodes._program import InnerStep
+from hypernodes.callbacks import ValueSummary
+from hypernodes.errors import OutputCountError
+from hypernodes.results import Tally
+
+Outcome: TypeAlias = tuple[Any, BaseException | None, float, float]  # value, error, start (epoch), seconds
+
+
+class Call:
+    """One call that is ready to be made.
+
+    Attributes:
+        site: What the calls of its step have in common.
+        item: The item's index in the block, or a list of them for a batch.
+        function: What to call.
+        args: Positional arguments.
+        kwargs: Keyword arguments, or ``None``.
+        attempt: 1, or more for a retry.
+        delay: Seconds to wait first.
+        gate: What to hold while it runs, shared with the other blocks of the run in this process; may be ``None``.
+    """
+
+    __slots__ = ("args", "attempt", "delay", "function", "gate", "item", "kwargs", "site")
+
+    def __init__(
+        self,
+        site: Site,
+        item: Any,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any] | None,
+        attempt: int = 1,
+        delay: float = 0.0,
+    ) -> None:
+        self.site = site
+        self.item = item
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.attempt = attempt
+        self.delay = delay
+        self.gate: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Call, (self.site, self.item, self.function, self.args, self.kwargs, self.attempt, self.delay))
+
+
+@attrs.define(eq=False)
+class BlockResult:
+    """What became of a block.
+
+    Attributes:
+        index: The block's number in its map.
+        size: How many items it held.
+        columns: One list of values per requested output; a failed item holds its ``NodeFailure``.
+        failures: Every failed call.
+        failure: Under ``on_error="raise"``, the failure that stopped the block.
+        tally: Counts per node.
+        seconds: How long the block took where it ran.
+        recorded: Events that were not told while they happened.
+    """
+
+    index: int
+    size: int
+    columns: list[Sequence[Any]]
+    failures: list[NodeFailure] = attrs.field(factory=list)
+    failure: NodeFailure | None = None
+    tally: Tally = attrs.field(factory=dict)
+    seconds: float = 0.0
+    recorded: events.Recorder | None = None
+
+    def to_bytes(self) -> bytes:
+        """Pack it for another process; read it with ``BlockResult.from_bytes``."""
+        from hypernodes._packing import pack
+
+        return pack("result", self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import cloudpickle  # values whose classes live in __main__ travel too, and find their class again
+
+        parts = (
+            self.index,
+            self.size,
+            [list(column) for column in self.columns],
+            self.failures,
+            self.failure,
+            self.tally,
+            self.seconds,
+        )
+        try:
+            data = cloudpickle.dumps((*parts, self.recorded), protocol=5)
+        except Exception:
+            if self.recorded is None:
+                raise
+            data = cloudpickle.dumps((*parts, _portable(self.recorded)), protocol=5)  # listeners must not lose a result
+        return (_unpacked_result, (data,))
+
+    @staticmethod
+    def from_bytes(data: bytes) -> BlockResult:
+        """Unpack what ``run_block`` or a worker wrote.
+
+        Raises:
+            TaskError: If the bytes are something else, or of another version.
+        """
+        from hypernodes._packing import unpack
+
+        result = unpack("result", data)
+        assert isinstance(result, BlockResult)  # noqa: S101 - the header said so
+        return result
+
+
+def _portable(recorded: events.Recorder) -> events.Recorder:
+    """Return the same events, with a summary in place of each value that cannot travel."""
+    import cloudpickle
+
+    def told(value: Any) -> Any:
+        try:
+            cloudpickle.dumps(value)
+        except Exception:  # noqa: BLE001 - any value may refuse to be pickled
+            return ValueSummary.of(value)
+        return value
+
+    copy = events.Recorder()
+    copy.worker = recorded.worker
+    for *where, first, second in recorded:
+        values = {name: told(value) for name, value in first.items()} if isinstance(first, dict) else first
+        copy.rows.append((*where, values, second))
+    return copy
+
+
+def _unpacked_result(data: bytes) -> BlockResult:
+    import pickle
+
+    return BlockResult(*pickle.loads(data))  # noqa: S301 - made by a worker of this run
+
+
+@attrs.define(eq=False)
+class InnerCall:
+    """The function of a call that runs a nested pipeline; drivers know how (``_nested``).
+
+    Attributes:
+        step: The step.
+        job: The job to run.
+        outer: Indices of the maps around it.
+        remote: Whether values in events are replaced by summaries.
+        tell: Who takes events, in the thread that drives the outer block; stays behind when the call travels.
+        limits: Whatever spreads limited calls over the run; stays behind too.
+        thread: The thread that drives the outer block.
+    """
+
+    step: InnerStep
+    job: Job
+    outer: tuple[int, ...]
+    remote: bool
+    tell: events.Tell | None = None
+    limits: Any = None
+    thread: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (InnerCall, (self.step, self.job, self.outer, self.remote))
+
+
+@attrs.define(eq=False)
+class InnerResult:
+    """What became of a nested pipeline.
+
+    Attributes:
+        values: One value per output of its step; ``None`` when it failed as a whole.
+        failures: Failures that were returned as values.
+        failure: The failure that stopped it.
+        tally: Counts per node.
+        recorded: Events that were not told while they happened.
+    """
+
+    values: list[Any] | None
+    failures: list[NodeFailure]
+    failure: NodeFailure | None
+    tally: Tally
+    recorded: events.Recorder | None
+
+
+def wrong_count(name: str, outputs: tuple[str, ...], value: Any) -> OutputCountError | None:
+    """Return what is wrong with the value of a node that declares several outputs, if anything is."""
+    if isinstance(value, (tuple, list)):
+        if len(value) == len(outputs):
+            return None
+        got = counted(len(value), "value")
+    else:
+        got = picture(value)
+    count = len(outputs)
+    msg = f"node '{name}' declares {counted(count, 'output')} ({', '.join(outputs)}) and returned {got}; return a tuple of {count}"
+    return OutputCountError(msg)

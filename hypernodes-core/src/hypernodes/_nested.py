@@ -1,0 +1,75 @@
+"""Nested pipelines that run as a block of their own: exploded, run, gathered."""
+
+from __future__ import annotations
+
+from threading import get_ident
+from time import perf_counter
+from typing import Any
+
+from hypernodes import events
+from hypernodes._block import Block
+from hypernodes._calls import BlockResult, InnerCall, InnerResult
+from hypernodes._items import count_items
+from hypernodes.node import NO_DEFAULT
+
+
+class Nested:
+    """One run of a nested pipeline; a driver runs its ``block`` between ``start`` and ``gathered``.
+
+    In the thread of the block around it, events are told while they happen; elsewhere they are kept for it.
+
+    Args:
+        call: What to run.
+        args: The value of each of its inputs.
+    """
+
+    def __init__(self, call: InnerCall, args: tuple[Any, ...]) -> None:
+        step = self.step = call.step
+        self.job = call.job
+        self.args = args
+        self.recorder = None
+        tell = call.tell
+        if tell is None or get_ident() != call.thread:
+            tell = self.recorder = events.Recorder()
+        self.tell: events.Tell = tell
+        given = {name: value for name, value in zip(step.inputs, args, strict=True) if value is not NO_DEFAULT}
+        size = 1
+        if step.mapped:
+            columns, size = count_items(step.mapped, given, step.mode, f"nested pipeline '{step.id}'")
+            given.update(columns)
+        self.block = Block(
+            self.job,
+            size,
+            given,
+            step.mapped,
+            on_error=step.on_error,
+            tell=tell,
+            outer=call.outer,
+            is_map=bool(step.mapped),
+            remote=call.remote,
+            limits=call.limits,
+        )
+        self._started = perf_counter()
+        self._map(events.MAP_START, size)
+
+    def _map(self, kind: int, first: Any) -> None:
+        if self.step.mapped and self.job.wanted[0] & kind:
+            self.tell(kind, self.job.key, ~0, None, self.block.outer, perf_counter() + events.EPOCH, 1, first)
+
+    def gathered(self, result: BlockResult) -> InnerResult:
+        """Return what became of it: one value per output, lists where it is mapped."""
+        step, block = self.step, self.block
+        self._map(events.MAP_END, perf_counter() - self._started)
+        if result.failure is not None:
+            return InnerResult(None, result.failures, result.failure, result.tally, self.recorder)
+        columns = dict(zip((name for name, _ in self.job.program.outputs), result.columns, strict=True))
+        values: list[Any] = []
+        for name in step.results:
+            if name in columns:
+                values.append(list(columns[name]) if step.mapped else columns[name][0])
+            elif name in step.mapped:
+                values.append(list(block.given[name]))
+            else:
+                value = block.given[name] if name in block.given else self.job.value_used(name)
+                values.append([value] * block.size if step.mapped else value)
+        return InnerResult(values, result.failures, None, result.tally, self.recorder)

@@ -1,0 +1,29 @@
+"""What runs now, and waiting until it does not."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+PATIENCE_S = 10.0  # for what must be over, but may take a moment to notice it
+
+
+def running() -> set[Any]:
+    """Return the threads and child processes there are."""
+    return {*threading.enumerate(), *(process.pid for process in multiprocessing.active_children())}
+
+
+def abandoned() -> list[str]:
+    """Return the helper threads of timed-out calls that still run."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("hypernodes-")]
+
+
+def until(over: Callable[[], bool], what: Callable[[], object]) -> None:
+    """Wait for something to be over; fail with what is left."""
+    end = time.perf_counter() + PATIENCE_S
+    while not over():
+        assert time.perf_counter() < end, f"still running after {PATIENCE_S:g} s: {what()}"  # noqa: S101 - fails a test
+        time.sleep(0.02)
