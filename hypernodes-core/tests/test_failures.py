@@ -121,7 +121,8 @@ def test_waiting_times_grow() -> None:
     with pytest.raises(ValueError):
         Pipeline([fail]).run({"x": 1})
     first, second = moments[1] - moments[0], moments[2] - moments[1]
-    assert 0.03 < first < second
+    assert first >= 0.049
+    assert second >= 0.099
 
 
 def test_coroutines_are_tried_again() -> None:
@@ -250,7 +251,7 @@ def test_a_timeout_that_the_node_raises_itself_is_its_own(*, is_async: bool) -> 
 
 
 def test_a_timeout_covers_one_call_not_the_map() -> None:
-    brief = node(output_name="y", timeout=0.2)(lambda x: time.sleep(0.03))
+    brief = node(output_name="y", timeout=0.3)(lambda x: time.sleep(0.04))
     assert Pipeline([brief]).map({"x": range(10)}, map_over="x").ok
 
 
@@ -279,14 +280,13 @@ def test_a_rate_spreads_calls_evenly(*, nested: bool) -> None:
     moments: list[float] = []
     limited = node(output_name="y", rate="50/s")(lambda x: moments.append(time.perf_counter()))
     pipeline = Pipeline([limited])
+    start = time.perf_counter()
     if nested:
         Pipeline([pipeline.as_node({"rows": "x"}, map_over="rows")]).map({"rows": [[1, 2], [3, 4], [5, 6]]}, map_over="rows")
     else:
         pipeline.map({"x": range(6)}, map_over="x")
-    gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
     assert len(moments) == 6
-    assert moments[-1] - moments[0] >= 5 * 0.02 - 0.01
-    assert min(gaps) > 0.01
+    assert all(moment - start >= number * 0.02 - 0.001 for number, moment in enumerate(moments))
 
 
 class Threads(Engine):
@@ -312,8 +312,10 @@ class Threads(Engine):
 def test_a_rate_holds_over_the_whole_run_on_any_engine() -> None:
     moments: list[float] = []
     limited = node(output_name="y", rate="100/s")(lambda x: moments.append(time.perf_counter()))
+    start = time.perf_counter()
     Pipeline([limited], engine=Threads()).map({"x": range(12)}, map_over="x")
-    assert max(moments) - min(moments) >= 11 * 0.01 - 0.01
+    assert len(moments) == 12
+    assert all(moment - start >= number * 0.01 - 0.001 for number, moment in enumerate(sorted(moments)))
 
 
 def test_a_retry_keeps_the_rate() -> None:
@@ -324,9 +326,10 @@ def test_a_retry_keeps_the_rate() -> None:
         moments.append(time.perf_counter())
         raise ValueError
 
+    start = time.perf_counter()
     with pytest.raises(ValueError):
         Pipeline([fail]).run({"x": 1})
-    assert moments[1] - moments[0] >= 0.09
+    assert moments[1] - start >= 0.099
 
 
 @pytest.mark.parametrize("limit", [1, 2])
@@ -428,7 +431,7 @@ class World:
         def fail(x: int) -> int:
             self.heard.append("call")
             if setting == "timeout":
-                time.sleep(0.1)
+                time.sleep(0.2)
             elif setting == "retries":
                 raise ValueError
             return x
@@ -597,9 +600,7 @@ def test_each_setting_goes_its_own_way() -> None:
     assert function.calls == 2
 
 
-@pytest.mark.parametrize(
-    ("upper", "lower"), list(itertools.combinations(["pipeline", "program", "environment", "project", "user"], 2))
-)  # fmt: skip
+@pytest.mark.parametrize(("upper", "lower"), list(itertools.combinations(["pipeline", "program", "environment", "project", "user"], 2)))
 @pytest.mark.parametrize("strict", [True, False])
 def test_strict_has_the_same_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upper: str, lower: str, *, strict: bool) -> None:
     def text(x: int) -> str:
@@ -824,17 +825,19 @@ def test_generated_code_is_readable_in_a_traceback() -> None:
 
 
 def test_generated_code_can_be_listed_by_a_debugger() -> None:
-    frames: list[Any] = []
+    shown: list[str] = []
 
     def look(x: int) -> int:
-        frames.append(inspect.currentframe().f_back)
+        frame = inspect.currentframe().f_back
+        shown.append(inspect.getsource(frame.f_code))
+        shown.append(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
         return x
 
     Pipeline([node(output_name="y")(look), node(output_name="z")(lambda y: y + 1)], name="p").run({"x": 1})
-    source = inspect.getsource(frames[0].f_code)
+    source, line = shown
     assert source.startswith("def run(")
-    assert "# look" in source
-    assert linecache.getline(frames[0].f_code.co_filename, frames[0].f_lineno).strip().endswith("# look") or frames[0].f_lineno
+    assert re.fullmatch(r" +\w+ = f0\(\w+\)  # look\n", line)
+    assert line in source
 
 
 def test_tracebacks_stay_short() -> None:

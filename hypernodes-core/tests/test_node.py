@@ -32,8 +32,13 @@ def fresh(code: str, *args: str, cwd: Path) -> str:
     script.write_text(textwrap.dedent(code))
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script), *args],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -402,8 +407,9 @@ def test_nodes_of_main_travel_to_a_fresh_interpreter(tmp_path: Path) -> None:
         twin = DualNode("w", lambda z: -z, lambda z: [-v for v in z])
         open(sys.argv[1], "wb").write(cloudpickle.dumps([shifted, Scale(3).times, twin]))
         """,
-        "nodes.pickle", cwd=tmp_path,
-    )  # fmt: skip
+        "nodes.pickle",
+        cwd=tmp_path,
+    )
     assert made == ""
     said = fresh(
         """
@@ -412,8 +418,9 @@ def test_nodes_of_main_travel_to_a_fresh_interpreter(tmp_path: Path) -> None:
         from hypernodes import Pipeline
         print(nodes[0](1), Pipeline(nodes).run({"x": 1}), Pipeline(nodes).map({"x": [0]}, map_over="x", output_name="w"))
         """,
-        "nodes.pickle", cwd=tmp_path,
-    )  # fmt: skip
+        "nodes.pickle",
+        cwd=tmp_path,
+    )
     assert said == "11 {'y': 11, 'z': 33, 'w': -33} [{'w': -30}]\n"
 
 
@@ -618,6 +625,7 @@ def identity(x: Any) -> Any:
     return x
 
 
+TAKES_X = "node 'identity' at test_node.py:N takes 'x' "
 BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"output_name": 3}, "output_name=3 of 'identity' at test_node.py:N must be a name or several names"),
     (
@@ -636,7 +644,7 @@ BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"output_name": ("a", "a")}, "output_name ('a', 'a') of 'identity' at test_node.py:N must hold one name or several different ones"),
     (
         {"output_name": "x"},
-        "node 'identity' at test_node.py:N takes 'x' and also produces it.\n  fix: give the output another name, such as output_name='x_new'",
+        TAKES_X + "and also produces it.\n  fix: give the output another name, such as output_name='x_new'",
     ),
     ({"name": 3}, "node 'identity': name must be a non-empty string, got 3"),
     ({"name": ""}, "node 'identity': name must be a non-empty string, got ''"),

@@ -39,8 +39,13 @@ def fresh(code: str, *args: str, cwd: Path) -> str:
     script.write_text(textwrap.dedent(code))
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script), *args],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -253,8 +258,10 @@ def test_inputs_come_out_when_named_in_output_mapping() -> None:
     assert Pipeline([mapped]).run({"xs": [1, 2], "k": 1}) == {"ys": [3, 4], "used": [1, 2], "ks": [1, 1]}
     every = inner.as_node({"xs": "x", "ks": "k"}, {"y": "ys", "x": "x_used", "k": "k_used"}, map_over=["xs", "ks"], map_mode="product")
     assert Pipeline([every]).run({"xs": [1, 2], "ks": [10, 20]}) == {
-        "ys": [12, 22, 13, 23], "x_used": [1, 1, 2, 2], "k_used": [10, 20, 10, 20],
-    }  # fmt: skip
+        "ys": [12, 22, 13, 23],
+        "x_used": [1, 1, 2, 2],
+        "k_used": [10, 20, 10, 20],
+    }
 
 
 def test_only_inputs_come_out() -> None:
@@ -694,7 +701,7 @@ def test_pipelines_inputs_and_results_travel_to_a_fresh_interpreter(tmp_path: Pa
         open("all.pickle", "wb").write(cloudpickle.dumps((pipeline, {"texts": [Doc("q").text]}, single, one, many, failed)))
         """,
         cwd=tmp_path,
-    )  # fmt: skip
+    )
     first = said
     said = fresh(
         """
@@ -707,7 +714,7 @@ def test_pipelines_inputs_and_results_travel_to_a_fresh_interpreter(tmp_path: Pa
         print(failed.ok, failed.failures, failed.failures[0].error.args, failed[1])
         """,
         cwd=tmp_path,
-    )  # fmt: skip
+    )
     lines = said.splitlines()
     assert lines[0] == first.strip()
     assert lines[1] == "True True 2"

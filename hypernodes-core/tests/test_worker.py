@@ -59,8 +59,13 @@ def worker(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(filter(None, [str(cwd), SOURCES, os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "hypernodes.worker", *arguments],
-        cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def by_files(folder: Path) -> Callable[[bytes], bytes]:

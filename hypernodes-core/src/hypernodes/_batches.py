@@ -128,7 +128,8 @@ def _column(batch: Callable[..., Any], name: str, value: Any, count: int) -> Seq
         column = list(value)
     if column is None or len(column) != count:
         got = counted(len(column), "result") if column is not None else picture(value)
-        msg = f"batch twin of node '{name}' ({where(batch)}) was given {counted(count, 'item')} and returned {got}; it must return one result per item"
+        called = f"batch twin of node '{name}' ({where(batch)})"
+        msg = f"{called} was given {counted(count, 'item')} and returned {got}; it must return one result per item"
         raise BatchLengthError(msg)
     return column
 

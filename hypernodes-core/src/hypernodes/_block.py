@@ -422,7 +422,7 @@ class Block:
 
     def tally(self) -> Tally:
         """Return the counts of each node."""
-        total: Tally = {}
+        total: Tally = {node: [0, 0, 0, 0.0, 0] for node in self.job.node_ids}
         for site in self._sites:
             if site.inner is None:
                 k = site.index

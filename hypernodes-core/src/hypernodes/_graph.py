@@ -62,7 +62,8 @@ class Graph:
                         f"  fix: rename one with @node(output_name=…), or with as_node(output_mapping={{'{output}': …}})"
                     )
                     if first is node:
-                        msg = f"node '{node.name}' is listed twice, so that output '{output}' has two producers:\n  {described(node)}\n  fix: leave one out"
+                        twice = f"node '{node.name}' is listed twice, so that output '{output}' has two producers:"
+                        msg = f"{twice}\n  {described(node)}\n  fix: leave one out"
                     raise DependencyError(msg)
                 producer[output] = position
         return producer

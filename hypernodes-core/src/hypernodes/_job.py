@@ -186,6 +186,7 @@ class Job:
     _sites: tuple[Site, ...] | None = attrs.field(default=None, init=False, repr=False)
     _layout: Layout | None = attrs.field(default=None, init=False, repr=False)
     fast: dict[Any, Any] = attrs.field(factory=dict, init=False, repr=False)
+    _node_ids: tuple[str, ...] | None = attrs.field(default=None, init=False, repr=False)
     _straight: bool | None = attrs.field(default=None, init=False, repr=False)
     _simple: bool | None = attrs.field(default=None, init=False, repr=False)
 
@@ -211,6 +212,14 @@ class Job:
             heard = any(bits & ~events.VALUES for bits in self.wanted)
             self._simple = not heard and not self.scopes and all(site.simple for site in self.sites)
         return self._simple
+
+    @property
+    def node_ids(self) -> tuple[str, ...]:
+        """Ids of all nodes, those of nested pipelines included, in execution order."""
+        if self._node_ids is None:
+            nested = (site.inner.node_ids if site.inner is not None else (site.id,) for site in self.sites)
+            self._node_ids = tuple(node for ids in nested for node in ids)
+        return self._node_ids
 
     @property
     def straight(self) -> bool:

@@ -345,7 +345,8 @@ def node(
         if batch is not None:
             return DualNode(outputs, function, batch, name=name, **options)
         if options.get("batch_size") is not None:
-            msg = f"node '{_name_of(function, ('lambda',))}': batch_size={options['batch_size']!r} needs batch=, the function that takes so many items at once"
+            label = f"node '{_name_of(function, ('lambda',))}'"
+            msg = f"{label}: batch_size={options['batch_size']!r} needs batch=, the function that takes so many items at once"
             raise NodeDefinitionError(msg)
         return Node(function, outputs, name, _options(function, options))
 

@@ -68,8 +68,7 @@ class StandIn:
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         cell = _cell_of(self)
-        key = cell.name()
-        if key is not None:
+        if (key := cell.name()) is not None:
             with MEMO.lock:
                 MEMO.alive.setdefault(key, self)
         return _restore, (cell.cls, cell.args, cell.kwargs)

@@ -1,0 +1,70 @@
+"""The demo, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def demo(*question: str) -> str:
+    command = [sys.executable, "-W", "error", "-m", "hypernodes", "demo", *question]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8", env=None)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("question", "function"),
+    [
+        ("how do I parse a date", "parsedate"),
+        ("copy a directory tree", "shutil.copytree"),
+        ("compress bytes", "gzip.compress"),
+        ("random choice from a list", "random.Random.choice"),
+        ("escape html", "html.escape"),
+    ],
+)
+def test_the_best_functions_are_found(question: str, function: str) -> None:
+    answers = re.findall(r"^ +\d\.\d\d  (\S+)$", demo(question), re.MULTILINE)
+    assert len(answers) == 5
+    assert any(answer.endswith(function) for answer in answers), answers
+
+
+def test_it_prints_what_ran_and_how_long() -> None:
+    printed = demo()
+    files = int(re.search(r"read ([\d,]+) files", printed)[1].replace(",", ""))
+    assert files > 300
+    assert re.search(r"in \d+\.\d s:", printed)
+    for node in ("file/read", "file/parse", "file/clean", "file/embed"):
+        assert re.search(rf"^{node} +0 +{files:,} +0 +\d", printed, re.MULTILINE), node
+    for node in ("find", "build_index", "search"):
+        assert re.search(rf"^{node} +0 +1 +0 +\d", printed, re.MULTILINE), node
+
+
+def test_a_question_without_an_answer() -> None:
+    assert "nothing in the standard library uses these words" in demo("xyzzy")
+
+
+def test_a_file_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    from hypernodes.demo import library_search
+
+    (tmp_path / "good.py").write_text('def swim(fast):\n    """Swim across a lake."""\n')
+    (tmp_path / "bad.py").write_text("def swim(:\n")
+    (tmp_path / "odd.py").write_bytes(b"\xff\xfe\x00")
+    result = library_search.run({"library": tmp_path, "question": "swim a lake"})
+    assert [function.name for _, function in result["answers"]] == ["good.swim"]
+    assert {type(failure.error) for failure in result.failures} == {SyntaxError, UnicodeDecodeError}
+
+
+def test_the_readme_shows_the_code_that_runs() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```py\n(.*?)\n```", readme, re.DOTALL)
+    assert shown is not None
+    assert shown[1] in (ROOT / "hypernodes-core" / "src" / "hypernodes" / "demo.py").read_text(encoding="utf-8")
+    assert len(shown[1].splitlines()) > 80
