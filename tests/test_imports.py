@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("networkx", "fsspec", "cloudpickle", "pandas", "numpy", "pyarrow", "asyncio", "logging", "importlib.metadata", "concurrent.futures")
+HEAVY = (
+    "networkx",
+    "fsspec",
+    "cloudpickle",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "asyncio",
+    "logging",
+    "importlib.metadata",
+    "concurrent.futures",
+)
 
 
 def loaded_after(code: str) -> set[str]:

@@ -15,9 +15,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from pathlib import Path
 
 import attrs
-import pytest
-
 import hypernodes
+import pytest
 from hypernodes import Engine, EngineCapabilities, LoggingCallback, Pipeline, PipelineCallback, SeqEngine
 from hypernodes._block import Block, BlockResult
 from hypernodes._drive import adrive, drive_pool
@@ -536,7 +535,9 @@ def test_isolated_plugins_needs_no_pytest(tmp_path: Path) -> None:
         """)
     )
     path = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))
-    done = subprocess.run([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, str(script)], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout.strip()) == (0, "hypernodes.testing.EngineSuite needs pytest: pip install pytest"), done.stderr
 
 

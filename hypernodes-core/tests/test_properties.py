@@ -13,9 +13,6 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from hypernodes import DualNode, Engine, EngineCapabilities, NodeFailure, Pipeline, SeqEngine, node
 from hypernodes._block import Block
 from hypernodes._calls import BlockResult
@@ -23,8 +20,15 @@ from hypernodes._drive import adrive, drive, drive_pool, perform
 from hypernodes.engines import EngineRun, Task
 from hypernodes.testing._engines import PackedEngine
 from hypernodes.testing._events import Listener, problems
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
-EXAMPLES = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+)
 
 
 class Boom(Exception):
@@ -101,10 +105,13 @@ class Maker:
         for _ in range(rng.randint(1, 5 - depth)):
             made = self.nested(graph, depth) if depth < 2 and self.chance(40) else self.function(graph)
             graph.nodes.append(made)
+        read = {name for entry in graph.nodes for name in (entry.inputs if isinstance(entry, Fn) else entry.sources.values())}
+        graph.roots = {name: kind for name, kind in graph.roots.items() if name in read}
+        graph.optional &= read
         for name in [name for name in graph.roots if name not in graph.optional]:
             if self.chance(12):
                 graph.bound[name] = self.value(graph.roots[name])
-        rng.shuffle(graph.nodes) if not depth else None
+        rng.shuffle(graph.nodes)
         return graph
 
     def available(self, graph: Graph) -> dict[str, int]:
@@ -349,9 +356,13 @@ class Interpreter:
         if not mapped:
             return dict(zip(wanted, rows[0], strict=True))
         made_columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in inside]
-        return {  # inputs that are given back come as they were taken
-            outer: [row[at] for row in rows] for at, outer in enumerate(wanted)
-        } if made_columns else {}
+        return (
+            {  # inputs that are given back come as they were taken
+                outer: [row[at] for row in rows] for at, outer in enumerate(wanted)
+            }
+            if made_columns
+            else {}
+        )
 
 
 def needed(spec: Graph, outputs: list[str]) -> set[str]:
@@ -473,7 +484,7 @@ def test_a_run_is_what_the_graph_says(drivers: list[Engine], graph: tuple[Graph,
 def mapped_call(maker: Maker, spec: Graph) -> tuple[dict[str, Any], list[str], str, list[dict[str, Any]]]:
     """Return the arguments of a map, and the inputs of each item."""
     inputs = inputs_of(maker, spec)
-    over = maker.rng.sample(sorted(inputs), min(len(inputs), maker.rng.choice([1, 1, 2])))
+    over = maker.rng.sample(sorted(spec.roots), min(len(spec.roots), maker.rng.choice([1, 1, 2])))
     mode = maker.rng.choice(["zip", "product"])
     size = maker.rng.randrange(5)
     for name in over:
@@ -518,7 +529,11 @@ def test_a_map_that_raises_names_who_is_to_blame(drivers: list[Engine], graph: t
             result = pipeline.map(inputs, map_over=over, map_mode=mode, output_name=wanted)
         except Exception as error:
             notes_ = "\n".join(getattr(error, "__notes__", ()))
-            assert any(type(error).__name__ == kind and f"in node '{name}'" in notes_ for name, _, kind in guilty), (engine.name, notes_, guilty)
+            assert any(type(error).__name__ == kind and f"in node '{name}'" in notes_ for name, _, kind in guilty), (
+                engine.name,
+                notes_,
+                guilty,
+            )
             assert not Counter(call[0] for call in log).keys() - {call[0] for call in notes.calls}, engine.name
         else:
             assert not guilty, engine.name

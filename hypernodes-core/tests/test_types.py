@@ -42,10 +42,9 @@ from typing import (
 )
 
 import pytest
+from hypernodes._types import UNKNOWN, contradicts, element, hints, listed, outputs_of, spoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from hypernodes._types import UNKNOWN, contradicts, element, hints, listed, outputs_of, spoken
 
 np = pytest.importorskip("numpy")
 

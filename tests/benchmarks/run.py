@@ -18,7 +18,6 @@ import tempfile
 import textwrap
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 FUNCTIONS = """
 import time
@@ -80,36 +79,92 @@ PIPEFUNC_MAP = PIPEFUNC + (
     "print(best(lambda: p.map({'x': xs}, parallel=False, storage='dict', show_progress=False), 1) / N)"
 )
 PIPEFUNC_CHAIN = PIPEFUNC + (
-    "p = Pipeline([PipeFunc(f, f'v{i + 1}') for i, f in enumerate(chain(N))])\n"
-    "print(best(lambda: p.run(f'v{N}', kwargs={'v0': 0}), 7) / N)"
+    "p = Pipeline([PipeFunc(f, f'v{i + 1}') for i, f in enumerate(chain(N))])\nprint(best(lambda: p.run(f'v{N}', kwargs={'v0': 0}), 7) / N)"
 )
 DASK_MAP = (
     "import dask.bag as db\nxs = list(range(N))\n"
     "print(best(lambda: db.from_sequence(xs, npartitions=4).map(a_fn).map(b_fn).map(c_fn).compute(scheduler='threads'), 3) / N)"
 )
 ROWS = [
-    Row("import", "`import hypernodes`, above bare Python", "ms", 80, "import hypernodes", start_up=True,
-        peers={"joblib": "import joblib", "dask": "import dask", "hamilton": "import hamilton.driver", "pipefunc": "import pipefunc"}),
+    Row(
+        "import",
+        "`import hypernodes`, above bare Python",
+        "ms",
+        80,
+        "import hypernodes",
+        start_up=True,
+        peers={"joblib": "import joblib", "dask": "import dask", "hamilton": "import hamilton.driver", "pipefunc": "import pipefunc"},
+    ),
     Row("first", "the same, then a first pipeline and run", "ms", 400, FIRST, start_up=True),
-    Row("chain10", "one `run`, chain of 10 trivial nodes, per node", "us", 1.0,
-        CHAIN + "print(best(lambda: pipeline.run({'v0': 0}), 2000) / N)", 10, PLAIN_CHAIN, {"pipefunc": PIPEFUNC_CHAIN}),
-    Row("chain200", "one `run`, chain of 200 trivial nodes, per node", "us", 1.0,
-        CHAIN + "print(best(lambda: pipeline.run({'v0': 0}), 500) / N)", 200, PLAIN_CHAIN, {"pipefunc": PIPEFUNC_CHAIN}),
-    Row("map1e4", "`map`, 3 trivial nodes, 10,000 items, per item", "us", 1.2, MAP + RUN_MAP, 10_000,
-        LOOP + "xs = list(range(N)); print(best(loop, REPEAT) / N)", {"dask.bag": DASK_MAP, "pipefunc": PIPEFUNC_MAP}),
-    Row("map1e6", "`map`, 3 trivial nodes, 1,000,000 items, per item", "us", 1.2, MAP + RUN_MAP, 1_000_000,
-        LOOP + "xs = list(range(N)); print(best(loop, REPEAT) / N)", {"dask.bag": DASK_MAP}),
+    Row(
+        "chain10",
+        "one `run`, chain of 10 trivial nodes, per node",
+        "us",
+        1.0,
+        CHAIN + "print(best(lambda: pipeline.run({'v0': 0}), 2000) / N)",
+        10,
+        PLAIN_CHAIN,
+        {"pipefunc": PIPEFUNC_CHAIN},
+    ),
+    Row(
+        "chain200",
+        "one `run`, chain of 200 trivial nodes, per node",
+        "us",
+        1.0,
+        CHAIN + "print(best(lambda: pipeline.run({'v0': 0}), 500) / N)",
+        200,
+        PLAIN_CHAIN,
+        {"pipefunc": PIPEFUNC_CHAIN},
+    ),
+    Row(
+        "map1e4",
+        "`map`, 3 trivial nodes, 10,000 items, per item",
+        "us",
+        1.2,
+        MAP + RUN_MAP,
+        10_000,
+        LOOP + "xs = list(range(N)); print(best(loop, REPEAT) / N)",
+        {"dask.bag": DASK_MAP, "pipefunc": PIPEFUNC_MAP},
+    ),
+    Row(
+        "map1e6",
+        "`map`, 3 trivial nodes, 1,000,000 items, per item",
+        "us",
+        1.2,
+        MAP + RUN_MAP,
+        1_000_000,
+        LOOP + "xs = list(range(N)); print(best(loop, REPEAT) / N)",
+        {"dask.bag": DASK_MAP},
+    ),
     Row("listener", "the same with a callback listening to node ends, 100,000 items", "us", 5.0, MAP + LISTENER + RUN_MAP, 100_000),
-    Row("build1000", "build a pipeline of 1,000 nodes", "s", 1.0,
-        OURS + "nodes = [node(output_name=f'v{i + 1}')(f) for i, f in enumerate(chain(N))]\nprint(best(lambda: Pipeline(nodes), 3))", 1000),
-    Row("chain10000", "build and run a 10,000-node chain", "s", 10.0,
+    Row(
+        "build1000",
+        "build a pipeline of 1,000 nodes",
+        "s",
+        1.0,
+        OURS + "nodes = [node(output_name=f'v{i + 1}')(f) for i, f in enumerate(chain(N))]\nprint(best(lambda: Pipeline(nodes), 3))",
+        1000,
+    ),
+    Row(
+        "chain10000",
+        "build and run a 10,000-node chain",
+        "s",
+        10.0,
         OURS + "fs = chain(N)\nstart = time.perf_counter()\n"
         "out = Pipeline([node(output_name=f'v{i + 1}')(f) for i, f in enumerate(fs)]).run({'v0': 0}, output_name=f'v{N}')\n"
-        "assert out == {f'v{N}': N}\nprint(time.perf_counter() - start)", 10_000),
-    Row("wide10000", "build and run 10,000 nodes side by side", "s", 10.0,
+        "assert out == {f'v{N}': N}\nprint(time.perf_counter() - start)",
+        10_000,
+    ),
+    Row(
+        "wide10000",
+        "build and run 10,000 nodes side by side",
+        "s",
+        10.0,
         OURS + "start = time.perf_counter()\n"
         "out = Pipeline([node(output_name=f'y{i}')(lambda x, i=i: x + i) for i in range(N)]).run({'x': 1})\n"
-        "assert len(out) == N\nprint(time.perf_counter() - start)", 10_000),
+        "assert len(out) == N\nprint(time.perf_counter() - start)",
+        10_000,
+    ),
 ]
 
 
@@ -181,10 +236,16 @@ def main() -> int:
             print(json.dumps({"row": row.name, "unit": row.unit, "limit": row.limit, "ours": ours, "plain": plain, "peers": peers}))
             continue
         others = ", ".join(f"{name} {shown(seconds, row.unit)}" for name, seconds in peers.items() if seconds is not None)
-        cells = (row.title, shown(plain, row.unit), f"<= {row.limit:g} {row.unit}", shown(ours, row.unit), "yes" if reached else "NO", others)
+        cells = (
+            row.title,
+            shown(plain, row.unit),
+            f"<= {row.limit:g} {row.unit}",
+            shown(ours, row.unit),
+            "yes" if reached else "NO",
+            others,
+        )
         print("| " + " | ".join(cells) + " |", flush=True)
     return 1 if missed else 0
-
 
 
 if __name__ == "__main__":
