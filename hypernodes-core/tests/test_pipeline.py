@@ -835,3 +835,13 @@ def test_work_grows_with_depth_not_with_its_power() -> None:
     cost(2)
     small, large = cost(6), cost(18)
     assert large < 12 * small
+
+
+def test_two_inner_inputs_of_one_mapped_value_vary_together() -> None:
+    pair = Pipeline([node(output_name="y")(lambda a, x: (a, x))])
+    twice = pair.as_node({"x": "a"}, map_over="x", map_mode="product")
+    assert Pipeline([twice]).run({"x": [1, 2]}) == {"y": [(1, 1), (2, 2)]}
+    assert Pipeline([twice], retries=1).run({"x": [1, 2]}) == {"y": [(1, 1), (2, 2)]}
+    three = Pipeline([node(output_name="y")(lambda a, x, z: (a, x, z))])
+    crossed = three.as_node({"x": "a"}, map_over=["x", "z"], map_mode="product")
+    assert Pipeline([crossed]).run({"x": [1, 2], "z": [5, 6]}) == {"y": [(1, 1, 5), (1, 1, 6), (2, 2, 5), (2, 2, 6)]}

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from hypernodes import (
     reset_default_config,
     run_block,
 )
-from hypernodes.engines import BlockResult, Task
-from hypernodes.errors import RemoteError, TaskError
+from hypernodes.engines import BlockResult, EngineRun, Task
+from hypernodes.errors import CapabilityError, RemoteError, TaskError
 
 SOURCES = str(Path(hypernodes.__file__).parent.parent)
 
@@ -261,12 +262,6 @@ def test_a_node_that_raises_is_no_failure_of_the_worker(tmp_path: Path) -> None:
     assert isinstance(failure.error, ZeroDivisionError)
 
 
-def test_what_cannot_be_packed_is_named_before_it_leaves() -> None:
-    lock = __import__("threading").Lock()
-    with pytest.raises(TypeError, match="pickle"):
-        Pipeline([node(output_name="y")(lambda x: x)], engine=Elsewhere()).run({"x": lock})
-
-
 # -- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -385,3 +380,34 @@ def test_the_command_leaves_its_result_and_nothing_else(tmp_path: Path) -> None:
     assert worker("task", "out", cwd=tmp_path).returncode == 0
     assert BlockResult.from_bytes((tmp_path / "out").read_bytes()).columns[0][0] == 101
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "task"]
+
+
+class _Elsewhere(Engine):
+    """Shares nothing with its workers."""
+
+    name = "elsewhere"
+    capabilities = EngineCapabilities(workers=1, reach="host", shares_memory=False)
+
+    def execute(self, run: EngineRun, tasks: Iterator[Task]) -> Iterator[BlockResult]:
+        for task in tasks:
+            yield BlockResult.from_bytes(run_block(task.to_bytes()))
+
+
+def test_what_cannot_travel_is_named_before_anything_runs() -> None:
+    ran: list[int] = []
+    lock = threading.Lock()
+
+    @node(output_name="y")
+    def use(x: int, lock: Any) -> int:
+        ran.append(x)
+        return x
+
+    pipeline = Pipeline([use], engine=_Elsewhere(), name="p")
+    with pytest.raises(CapabilityError, match="input 'lock' of pipeline 'p' cannot be sent to other processes: TypeError"):
+        pipeline.map({"x": [1, 2], "lock": lock}, map_over="x")
+    with pytest.raises(CapabilityError, match="bound input 'lock' of pipeline 'p'"):
+        pipeline.bind(lock=lock).run({"x": 1})
+    stuck = Pipeline([node(output_name="y")(lambda x: (x, lock))], engine=_Elsewhere())
+    with pytest.raises(CapabilityError, match="node 'y' of pipeline 'pipeline'"):
+        stuck.run({"x": 1})
+    assert ran == []

@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 
 from hypernodes._calls import wrong_count
 from hypernodes._failures import NodeFailure, pictures
-from hypernodes._items import count_items
 from hypernodes._job import UNSETTLED, Job
+from hypernodes._nested import explode
 from hypernodes._program import InnerStep, Program
 from hypernodes.results import Tally
 
@@ -196,8 +196,7 @@ class InnerFast:
     def __call__(self, counts: Counts, *args: Any) -> tuple[Any, ...]:
         step, job = self.step, self.job
         given = dict(zip(self.inputs, args, strict=True))
-        columns, size = count_items(step.mapped, given, step.mode, f"nested pipeline '{step.id}'")
-        given.update(columns)
+        size = explode(step, given)
         counts[job.key] = counts.get(job.key, 0) + size
         values = map_function(job, frozenset(given), frozenset(step.mapped))(given, counts)
         made = dict(zip((name for name, _ in job.program.outputs), values, strict=True))

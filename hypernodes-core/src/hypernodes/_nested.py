@@ -10,7 +10,24 @@ from hypernodes import events
 from hypernodes._block import Block
 from hypernodes._calls import BlockResult, InnerCall, InnerResult
 from hypernodes._items import count_items
+from hypernodes._program import InnerStep
 from hypernodes.node import NO_DEFAULT
+
+
+def explode(step: InnerStep, given: dict[str, Any]) -> int:
+    """Turn the mapped inputs into columns of equal length, in place, and return that length.
+
+    Inner inputs that take the same outer value are one axis: they vary together in a product too.
+    """
+    first: dict[int, str] = {}
+    for name, slot in zip(step.inputs, step.args, strict=True):
+        if name in step.mapped:
+            first.setdefault(slot, name)
+    axes = [name for name in step.mapped if name in first.values()]
+    columns, size = count_items(axes, given, step.mode, f"nested pipeline '{step.id}'")
+    given.update(columns)
+    given.update((name, columns[first[slot]]) for name, slot in zip(step.inputs, step.args, strict=True) if name in step.mapped)
+    return size
 
 
 class Nested:
@@ -35,8 +52,7 @@ class Nested:
         given = {name: value for name, value in zip(step.inputs, args, strict=True) if value is not NO_DEFAULT}
         size = 1
         if step.mapped:
-            columns, size = count_items(step.mapped, given, step.mode, f"nested pipeline '{step.id}'")
-            given.update(columns)
+            size = explode(step, given)
         self.block = Block(
             self.job,
             size,

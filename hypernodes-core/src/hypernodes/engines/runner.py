@@ -185,6 +185,8 @@ class Execution:
         common = Common(
             self.info.run_id, self.job, request.constants, tuple(request.values), request.kind != "run", request.on_error, (), carrier
         )
+        if not self.engine.capabilities.shares_memory:
+            common.packed()  # what cannot travel is told before anything runs
         if request.kind == "run":
             yield self._task(common, 0, 1, {})
             return

@@ -18,7 +18,7 @@ from hypernodes._drive import drive, surroundings
 from hypernodes._fast import Counts, located, map_function, tally
 from hypernodes._job import Job
 from hypernodes._packing import pack, unpack
-from hypernodes.errors import TaskError
+from hypernodes.errors import CapabilityError, TaskError
 
 Driver: TypeAlias = Callable[[Block], BlockResult]
 
@@ -52,8 +52,32 @@ class Common:
         """Return it as bytes, made once."""
         if self._packed is None:
             parts = (self.key, self.job, dict(self.constants), self.mapped, self.is_map, self.on_error, self.outer, dict(self.carrier))
-            self._packed = pack("job", parts)
+            try:
+                self._packed = pack("job", parts)
+            except Exception as error:
+                raise self._stuck(error) from error
         return self._packed
+
+    def _stuck(self, error: Exception) -> CapabilityError:
+        """Say which part of a map cannot travel."""
+        bound = {
+            f"bound input '{entry.name}'": self.job.bound[entry.slot] for entry in self.job.program.inputs if entry.slot in self.job.bound
+        }
+        inputs = {f"input '{name}'": value for name, value in self.constants.items()}
+        nodes = {f"node '{site.id}'": site.function for site in self.job.sites if site.function is not None}
+        for part, value in {**inputs, **bound, **nodes}.items():
+            try:
+                pack("part", value)
+            except Exception as found:  # noqa: BLE001 - whatever it is, it is why this part stays
+                culprit, reason = part, found
+                break
+        else:
+            culprit, reason = "a part", error
+        msg = (
+            f"{culprit} of pipeline '{self.job.pipeline}' cannot be sent to other processes: {type(reason).__name__}: {reason}.\n"
+            f"  fix: make it where it is used (a @stateful class does that), or run on an engine that shares memory"
+        )
+        return CapabilityError(msg)
 
 
 _UNPACKED: OrderedDict[str, Common] = OrderedDict()

@@ -319,7 +319,7 @@ def _sum_sums(sums: list[int]) -> int:
 
 
 @node(output_name="failed")
-def _failed(values: list[Any]) -> list[str]:
+def _failed(values: list[Any]) -> list[int | str]:
     return [value if isinstance(value, int) else type(value.error).__name__ for value in values]
 
 

@@ -43,7 +43,7 @@ class Hostile:
         msg = "this value was touched"
         raise RuntimeError(msg)
 
-    __repr__ = __str__ = __len__ = __eq__ = __bool__ = __iter__ = __format__ = _refuse  # type: ignore[assignment]
+    __repr__ = __str__ = __len__ = __eq__ = __bool__ = __iter__ = __format__ = _refuse
     __hash__ = None  # type: ignore[assignment]
 
 
