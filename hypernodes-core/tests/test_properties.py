@@ -127,7 +127,7 @@ class Maker:
             inputs, style = rng.sample(sorted(self.available(graph)), 1), "plain"
         defaults = {}
         if self.chance(25):
-            options = sorted(graph.optional)
+            options = sorted(name for name in graph.optional if not graph.roots[name])
             inputs.append(options[0] if options else self.fresh("i"))
             defaults[inputs[-1]] = rng.randrange(20)
             graph.roots.setdefault(inputs[-1], 0)
@@ -271,6 +271,13 @@ class Broken:
     guilty: frozenset[tuple[str, tuple[int, ...], str]]
 
 
+@attrs.frozen
+class Failed:
+    """The same, handed on as a value."""
+
+    guilty: frozenset[tuple[str, tuple[int, ...], str]]
+
+
 @attrs.define
 class Notes:
     """What the interpreter did: calls, how many of each node succeeded, and whether a driver may stop earlier."""
@@ -349,20 +356,17 @@ class Interpreter:
             inner = Interpreter(entry.spec, lambda name, one=one: one.get(name, MISSING), self.notes, where, items)
             made = inner.all(outputs)
             rows.append([made[name] if name in made else one[name] for name in inside])
+        if not mapped:
+            return dict(zip(wanted, rows[0], strict=True))
         found = [value.guilty for row in rows for value in row if isinstance(value, Broken)]
         if found and entry.on_error == "raise":
             self.notes.stops = True
             return dict.fromkeys(wanted, Broken(frozenset().union(*found)))
-        if not mapped:
-            return dict(zip(wanted, rows[0], strict=True))
-        made_columns: list[list[Any]] = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in inside]
-        return (
-            {  # inputs that are given back come as they were taken
-                outer: [row[at] for row in rows] for at, outer in enumerate(wanted)
-            }
-            if made_columns
-            else {}
-        )
+        return {outer: [as_value(row[at]) for row in rows] for at, outer in enumerate(wanted)}
+
+
+def as_value(value: Any) -> Any:
+    return Failed(value.guilty) if isinstance(value, Broken) else value
 
 
 def needed(spec: Graph, outputs: list[str]) -> set[str]:
@@ -416,17 +420,26 @@ def drivers() -> Iterator[list[Engine]]:
         ]
 
 
+def other_than(engine: Engine, drivers: list[Engine]) -> Engine:
+    """Return an engine for nested pipelines that have their own."""
+    return drivers[3] if engine.capabilities.shares_memory else drivers[0]  # a pool does not travel
+
+
 def same(got: Any, expected: Any) -> bool:
     """Whether a value is what the interpreter made, or a failure that it allows."""
-    if isinstance(expected, Broken):
-        return isinstance(got, NodeFailure) and blamed(got) in expected.guilty
+    if isinstance(expected, (Broken, Failed)):
+        return isinstance(got, NodeFailure) and blamed(got, expected)
     if isinstance(expected, list):
         return isinstance(got, list) and len(got) == len(expected) and all(map(same, got, expected))
     return bool(got == expected)
 
 
-def blamed(failure: NodeFailure) -> tuple[str, tuple[int, ...], str]:
-    return (failure.node, failure.item_path, type(failure.error).__name__)
+def blamed(failure: NodeFailure, expected: Broken | Failed) -> bool:
+    """Whether a failure names one that is guilty; in a batch that failed together, any item may stand for all."""
+    return any(
+        (failure.node, type(failure.error).__name__) == (name, kind) and (failure.item_path == items or failure.together > 1)
+        for name, items, kind in expected.guilty
+    )
 
 
 def inputs_of(maker: Maker, spec: Graph) -> dict[str, Any]:
@@ -452,7 +465,8 @@ def check_calls(engine: Engine, log: list[Any], notes: Notes, result: Any) -> No
 
 def check_events(engine: Engine, listener: Listener | None) -> None:
     if listener is not None:
-        assert not problems(listener.events), engine.name
+        wrong = problems(listener.events)
+        assert not wrong, (engine.name, wrong)
 
 
 # -- properties -----------------------------------------------------------------------------------------------------
@@ -469,7 +483,7 @@ def test_a_run_is_what_the_graph_says(drivers: list[Engine], graph: tuple[Graph,
     for engine in drivers:
         log: list[Any] = []
         listener = Listener() if listens else None
-        pipeline = build(spec, engine, drivers[3], log, callbacks=[listener] if listener else [])
+        pipeline = build(spec, engine, other_than(engine, drivers), log, callbacks=[listener] if listener else [])
         if guilty:  # lists of unequal length, zipped
             with pytest.raises(ValueError):
                 pipeline.run(inputs, wanted)
@@ -504,7 +518,7 @@ def test_a_map_makes_all_that_can_be_made(drivers: list[Engine], graph: tuple[Gr
     for engine in drivers:
         log: list[Any] = []
         listener = Listener() if listens else None
-        pipeline = build(spec, engine, drivers[3], log, callbacks=[listener] if listener else [])
+        pipeline = build(spec, engine, other_than(engine, drivers), log, callbacks=[listener] if listener else [])
         given_ = {name: iter(value) if lazy and name in over else value for name, value in inputs.items()}
         result = pipeline.map(given_, map_over=over, map_mode=mode, output_name=wanted, on_error="return")
         assert same([list(row.values()) for row in result], [list(row.values()) for row in expected]), engine.name
@@ -524,7 +538,7 @@ def test_a_map_that_raises_names_who_is_to_blame(drivers: list[Engine], graph: t
     for engine in drivers:
         log: list[Any] = []
         listener = Listener() if listens else None
-        pipeline = build(spec, engine, drivers[3], log, callbacks=[listener] if listener else [])
+        pipeline = build(spec, engine, other_than(engine, drivers), log, callbacks=[listener] if listener else [])
         try:
             result = pipeline.map(inputs, map_over=over, map_mode=mode, output_name=wanted)
         except Exception as error:

@@ -11,9 +11,10 @@ from typing import Any
 
 from hypernodes import _batches, events
 from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, wrong_count
+from hypernodes._columns import arguments_of, columns_of
 from hypernodes._failures import NodeFailure, pictures
 from hypernodes._frames import Frames
-from hypernodes._job import UNSETTLED, Job, Site, run_plainly
+from hypernodes._job import Job, Site, run_plainly
 from hypernodes.results import Tally, add_tally
 
 NEVER = 1 << 40  # a count of awaited steps that never reaches zero: the call is skipped
@@ -72,8 +73,8 @@ class Block:
         self._followers = layout.followers
         self.straight = job.straight
         self._roots = layout.roots
-        self._values, self._varies = _columns(job, size, given, frozenset(mapped))
-        self._args = [self._arguments(site) for site in sites]
+        self._values, self._varies = columns_of(job, size, given, frozenset(mapped))
+        self._args = [arguments_of(site, self._values, size) for site in sites]
         self._waiting = [[count] * size for count in layout.waits]
         self._heap: list[int] = []
         self._again: list[Call] = []
@@ -193,7 +194,8 @@ class Block:
     def _inner_call(self, site: Site, item: int) -> InnerCall:
         step = self.job.program.steps[site.index]
         outer = (*self.outer, self.first + item) if self.is_map else self.outer
-        return InnerCall(step, site.inner, outer, self.remote, self._frames.tell, self.limits, get_ident())  # type: ignore[arg-type]
+        on_error = step.on_error if step.mapped else self.on_error  # type: ignore[union-attr]
+        return InnerCall(step, site.inner, outer, self.remote, on_error, self._frames.tell, self.limits, get_ident())  # type: ignore[arg-type]
 
     def run_straight(self) -> None:
         """Do what driving would do, without the bookkeeping: earliest item first, in the order of the program.
@@ -283,6 +285,11 @@ class Block:
                 if failure is not None:
                     self._record(site, item, failure, started)
                     return
+                lost = self._lost(call.function, call.site, value)
+                if lost:
+                    self._store(site, item, value)
+                    self._settle_partly(site, item, lost)
+                    return
             if error is None:
                 error = self._store(site, item, value)
         if error is not None:
@@ -299,6 +306,27 @@ class Block:
         if self._tracks:
             self._frames.resolved(site, item)
         for follower in self._followers[index]:
+            waiting = self._waiting[follower]
+            waiting[item] -= 1
+            if not waiting[item]:
+                self._enqueue(follower, item)
+
+    def _lost(self, call: Any, site: Site, value: Any) -> dict[int, NodeFailure]:
+        """Return the slots that a nested pipeline which is not mapped could not fill, under ``on_error="return"``."""
+        if call.step.mapped or call.on_error == "raise" or not self.failures:
+            return {}
+        values = value if len(site.outs) > 1 else [value]
+        return {slot: each for slot, each in zip(site.outs, values, strict=True) if any(each is failure for failure in self.failures)}
+
+    def _settle_partly(self, site: Site, item: int, lost: Mapping[int, NodeFailure]) -> None:
+        """Let the followers know of a step some of whose outputs could not be made, as if its nodes stood here."""
+        if self._tracks:
+            self._frames.resolved(site, item)
+        for follower in self._followers[site.index]:
+            failure = next((lost[slot] for slot in self._sites[follower].slots if slot in lost), None)
+            if failure is not None:
+                self._skip([follower], item, failure)
+                continue
             waiting = self._waiting[follower]
             waiting[item] -= 1
             if not waiting[item]:
@@ -375,18 +403,22 @@ class Block:
             self.failure = failure
         if self.on_error == "raise":
             return
-        pending = [site.index]
-        first = True
+        for slot in site.outs:
+            self._values[slot][item] = failure
+        if self._tracks:
+            self._frames.resolved(site, item)
+        self._skip(list(self._followers[site.index]), item, failure)
+
+    def _skip(self, pending: list[int], item: int, failure: NodeFailure) -> None:
+        """Put a failure in place of these steps and all that depend on them."""
         while pending:
             index = pending.pop()
-            if not first:
-                if self._waiting[index][item] >= NEVER // 2:
-                    continue
-                self._waiting[index][item] = NEVER
-                if index in self._gathered:
-                    self._undecided[index] -= 1
-                    self._flush(index)
-            first = False
+            if self._waiting[index][item] >= NEVER // 2:
+                continue
+            self._waiting[index][item] = NEVER
+            if index in self._gathered:
+                self._undecided[index] -= 1
+                self._flush(index)
             for slot in self._sites[index].outs:
                 self._values[slot][item] = failure
             if self._tracks:
@@ -443,34 +475,3 @@ class Block:
         self.close()
         failure = self.failure if self.on_error == "raise" else None
         return BlockResult(index, self.size, self.columns(), self.failures, failure, self.tally(), seconds)
-
-    def _arguments(self, site: Site) -> list[Sequence[Any]]:
-        """Return the column of each argument; a missing input is the parameter's default, over all items."""
-        values = self._values
-        columns = []
-        for slot, default in zip(site.slots, site.defaults, strict=True):
-            column = values[slot]
-            columns.append(column if column is not None else [default] * self.size)
-        return columns
-
-
-def _columns(job: Job, size: int, given: Mapping[str, Any], mapped: frozenset[str]) -> tuple[list[Any], list[bool]]:
-    """Return the column of every slot (``None`` for an input without a value) and whether it varies over items."""
-    program = job.program
-    settled = job.settle(given)
-    columns: list[Any] = [None] * program.slots
-    varies = [False] * program.slots
-    for entry in program.inputs:
-        value = settled[entry.slot]
-        if entry.outer is not None and settled[entry.outer] is not UNSETTLED:
-            columns[entry.slot], varies[entry.slot] = columns[entry.outer], varies[entry.outer]
-        elif entry.outer is None and entry.name in mapped:
-            columns[entry.slot], varies[entry.slot] = value, True
-        elif value is not UNSETTLED:
-            columns[entry.slot] = [value] * size
-    for step in program.steps:
-        changing = any(varies[slot] for slot in step.args)
-        for slot in step.outs:
-            columns[slot] = [None] * size
-            varies[slot] = changing
-    return columns, varies

@@ -156,6 +156,7 @@ class InnerCall:
         job: The job to run.
         outer: Indices of the maps around it.
         remote: Whether values in events are replaced by summaries.
+        on_error: ``"raise"`` or ``"return"``.
         tell: Who takes events, in the thread that drives the outer block; stays behind when the call travels.
         limits: Whatever spreads limited calls over the run; stays behind too.
         thread: The thread that drives the outer block.
@@ -165,12 +166,13 @@ class InnerCall:
     job: Job
     outer: tuple[int, ...]
     remote: bool
+    on_error: str
     tell: events.Tell | None = None
     limits: Any = None
     thread: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (InnerCall, (self.step, self.job, self.outer, self.remote))
+        return (InnerCall, (self.step, self.job, self.outer, self.remote, self.on_error))
 
 
 @attrs.define(eq=False)

@@ -171,7 +171,9 @@ class Dispatcher:
             return (spot.parent_id, spot.id, first)
         if kind in (events.MAP_START, events.MAP_END):
             return (first,)
-        return (spot.id, first.error if kind == events.ERROR else first)
+        if kind == events.ERROR:
+            return ("/".join(spot.path[1:]), first.error)  # also about a nested pipeline that could not start
+        return (spot.id, first)
 
     def replay(self, recorder: events.Recorder) -> None:
         """Tell what was recorded elsewhere, with its true times."""

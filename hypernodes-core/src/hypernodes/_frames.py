@@ -44,7 +44,7 @@ class Frames:
         remote: bool,
     ) -> None:
         self.job = job
-        self.tell: events.Tell = tell if tell is not None else _nobody
+        self.tell: events.Tell = tell if tell is not None else events.Recorder()
         self.first = first
         self.outer = outer
         self.is_map = is_map
@@ -158,17 +158,3 @@ class Frames:
                     if self._scope_at[scope][item]:
                         self._close_scope(scope, item)
                 self._close_item(item)
-
-
-def _nobody(
-    kind: int,
-    key: tuple[int, ...],
-    place: int,
-    item: int | None,
-    outer: tuple[int, ...],
-    time: float,
-    attempt: int = 1,
-    first: Any = None,
-    second: Any = None,
-) -> None:
-    """Take events that nobody listens to."""

@@ -11,8 +11,9 @@ import attrs
 from hypernodes import events
 from hypernodes._batches import containers
 from hypernodes._coroutines import Coroutines
+from hypernodes._declaration import NO_DEFAULT
 from hypernodes._program import InnerStep, Program, Step
-from hypernodes.node import NO_DEFAULT, DualNode
+from hypernodes.node import DualNode
 
 UNSETTLED: Any = object()
 

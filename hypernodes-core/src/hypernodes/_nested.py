@@ -9,9 +9,9 @@ from typing import Any
 from hypernodes import events
 from hypernodes._block import Block
 from hypernodes._calls import BlockResult, InnerCall, InnerResult
+from hypernodes._declaration import NO_DEFAULT
 from hypernodes._items import count_items
 from hypernodes._program import InnerStep
-from hypernodes.node import NO_DEFAULT
 
 
 def explode(step: InnerStep, given: dict[str, Any]) -> int:
@@ -58,7 +58,7 @@ class Nested:
             size,
             given,
             step.mapped,
-            on_error=step.on_error,
+            on_error=call.on_error,
             tell=tell,
             outer=call.outer,
             is_map=bool(step.mapped),

@@ -1,0 +1,39 @@
+"""Values of a block as columns: one list per slot, one entry per item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hypernodes._job import UNSETTLED, Job, Site
+
+
+def columns_of(job: Job, size: int, given: Mapping[str, Any], mapped: frozenset[str]) -> tuple[list[Any], list[bool]]:
+    """Return the column of every slot (``None`` for an input without a value) and whether it varies over items."""
+    program = job.program
+    settled = job.settle(given)
+    columns: list[Any] = [None] * program.slots
+    varies = [False] * program.slots
+    for entry in program.inputs:
+        value = settled[entry.slot]
+        if entry.outer is not None and settled[entry.outer] is not UNSETTLED:
+            columns[entry.slot], varies[entry.slot] = columns[entry.outer], varies[entry.outer]
+        elif entry.outer is None and entry.name in mapped:
+            columns[entry.slot], varies[entry.slot] = value, True
+        elif value is not UNSETTLED:
+            columns[entry.slot] = [value] * size
+    for step in program.steps:
+        changing = any(varies[slot] for slot in step.args)
+        for slot in step.outs:
+            columns[slot] = [None] * size
+            varies[slot] = changing
+    return columns, varies
+
+
+def arguments_of(site: Site, values: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """Return the column of each argument; a missing input is the parameter's default, over all items."""
+    columns = []
+    for slot, default in zip(site.slots, site.defaults, strict=True):
+        column = values[slot]
+        columns.append(column if column is not None else [default] * size)
+    return columns
