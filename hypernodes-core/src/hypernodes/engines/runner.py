@@ -77,6 +77,7 @@ class Execution:
         failures: Every failed call so far, in the order of the blocks.
         blocks: Of each block, the index of its first item and the columns of mapped values, where they are kept.
         done: Items finished so far.
+        outer: Indices of the maps around this one.
     """
 
     def __init__(self, engine: Engine, job: Job, info: RunInfo, request: Request, dispatcher: Dispatcher | None) -> None:
@@ -89,6 +90,7 @@ class Execution:
         self.failures: list[NodeFailure] = []
         self.blocks: dict[int, tuple[int, list[list[Any]]]] = {}
         self.done = 0
+        self.outer: tuple[int, ...] = ()
         self.failed_items: set[int] = set()
         self._coroutines = Coroutines()
         self._limits = RateLimits()
@@ -179,11 +181,21 @@ class Execution:
             msg = f"engine '{self.engine.name}' gave results of {expected} blocks and was given {self._made}"
             raise HyperNodesError(msg)
 
+    def _carrier(self) -> dict[str, str]:
+        """Return the text that callbacks send to workers."""
+        return dict(self.dispatcher.ctx.carrier) if self.dispatcher is not None else {}
+
     def _tasks(self, sizer: Sizer) -> Iterator[Task]:
         request = self.request
-        carrier = dict(self.dispatcher.ctx.carrier) if self.dispatcher is not None else {}
         common = Common(
-            self.info.run_id, self.job, request.constants, tuple(request.values), request.kind != "run", request.on_error, (), carrier
+            self.info.run_id,
+            self.job,
+            request.constants,
+            tuple(request.values),
+            request.kind != "run",
+            request.on_error,
+            self.outer,
+            self._carrier(),
         )
         if not self.engine.capabilities.shares_memory:
             common.packed()  # what cannot travel is told before anything runs
@@ -325,11 +337,14 @@ class _InnerExecution(Execution):
     def __init__(self, engine: Engine, job: Job, info: RunInfo, request: Request, block: Block) -> None:
         super().__init__(engine, job, info, request, None)
         self.block = block
+        self.outer = block.outer
         if block.limits is not None:
             self._limits = block.limits  # those of the run around it
 
+    def _carrier(self) -> dict[str, str]:
+        return dict(current_carrier())
+
     def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
-        common.outer, common.carrier = self.block.outer, current_carrier()
         task = super()._task(common, first, size, columns)
         task.tell, task.remote = self.block.tell, self.block.remote
         return task
