@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hypernodes._messages import listed
@@ -113,6 +114,8 @@ def as_member(value: object, position: int) -> Member:
     """Return what was put in ``nodes`` as a node."""
     if isinstance(value, (Node, PipelineNode)):
         return value
+    if isinstance(value, MethodType) and isinstance(value.__func__, Node):  # @classmethod above @node, from Python 3.13
+        return value.__func__.with_function(MethodType(value.__func__.func, value.__self__))
     as_node = getattr(value, "as_node", None)
     if as_node is not None:
         made: PipelineNode = as_node()

@@ -69,10 +69,12 @@ class Node(Generic[P, R]):
 
         target = inspect.unwrap(self.signature_source)
         target = getattr(target, "func", target)
+        code = getattr(target, "__code__", None)
         try:
+            if code is not None and code.co_filename.startswith("<"):
+                raise OSError  # made by exec: what is found under such a name may be another text
             text = inspect.getsource(target).encode()
         except (OSError, TypeError):
-            code = getattr(target, "__code__", None)
             text = repr(target).encode() if code is None else code.co_code + repr((code.co_names, code.co_consts)).encode()
         return sha256(text).hexdigest()
 
