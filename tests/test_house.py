@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import hypernodes
 
@@ -53,6 +54,11 @@ def test_public_names_exist_and_are_frozen() -> None:
     assert sorted(names) == frozen, "the public names changed: if that is meant, change tests/snapshots/public_names.txt too"
 
 
+def test_nothing_of_ours_is_public_by_accident() -> None:
+    ours = {name for name, value in vars(hypernodes).items() if getattr(value, "__module__", "").startswith("hypernodes")}
+    assert {name for name in ours if not name.startswith("_")} <= set(hypernodes.__all__)
+
+
 def test_every_public_object_has_a_docstring() -> None:
     for name in hypernodes.__all__:
         value = getattr(hypernodes, name)
@@ -64,14 +70,25 @@ def test_every_public_object_has_a_docstring() -> None:
                     assert member.__doc__, f"hypernodes.{name}.{attribute} has no docstring"
 
 
+def version_of(folder: Path, project: dict[str, Any]) -> str:
+    """Return a distribution's version, from its one place."""
+    if "version" in project["project"]:
+        return str(project["project"]["version"])
+    source = (folder / project["tool"]["hatch"]["version"]["path"]).read_text(encoding="utf-8")
+    found = re.search(r'^__version__.*= "([^"]+)"$', source, re.MULTILINE)
+    assert found is not None, f"{folder.name} has no version"
+    return found[1]
+
+
 def test_all_versions_are_one() -> None:
-    for project in sorted(ROOT.glob("hypernodes-*/pyproject.toml")):
-        table = tomllib.loads(project.read_text())["project"]
-        for extra, requirements in table.get("optional-dependencies", {}).items():
-            for requirement in requirements:
-                if requirement.startswith("hypernodes-") and "==" in requirement:
-                    assert requirement.endswith(f"=={hypernodes.__version__}"), (project, extra, requirement)
-    assert f"## {hypernodes.__version__}" in (ROOT / "hypernodes-core" / "CHANGELOG.md").read_text()
+    for path in sorted(ROOT.glob("hypernodes-*/pyproject.toml")):
+        project = tomllib.loads(path.read_text(encoding="utf-8"))
+        assert version_of(path.parent, project) == hypernodes.__version__, path.parent.name
+        extras = project["project"].get("optional-dependencies", {})
+        for requirement in [each for extra in extras.values() for each in extra] + project["project"].get("dependencies", []):
+            sister = re.match(r"hypernodes-\w+(?!.*\[)", requirement)  # with extras of its own it names itself
+            assert sister is None or requirement == f"{sister[0]}=={hypernodes.__version__}", (path.parent.name, requirement)
+        assert f"## {hypernodes.__version__}" in (path.parent / "CHANGELOG.md").read_text(encoding="utf-8"), path.parent.name
 
 
 def test_constraints_are_bare_pins() -> None:

@@ -16,6 +16,8 @@ HEAVY = (
     "logging",
     "importlib.metadata",
     "concurrent.futures",
+    "tomllib",
+    "argparse",
 )
 
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import hypernodes
 import pytest
-from hypernodes import DiskCache, Pipeline, SeqEngine, SequentialEngine, errors, node, reset_default_config, set_default_config, stateful
+from hypernodes import (
+    DiskCache,
+    Pipeline,
+    PipelineCallback,
+    SeqEngine,
+    SequentialEngine,
+    errors,
+    node,
+    reset_default_config,
+    set_default_config,
+    stateful,
+)
 
 
 @node(output_name="cleaned_text")
@@ -28,11 +41,37 @@ def double(x: int) -> int:
     return x * 2
 
 
+class Heard(PipelineCallback):
+    """Stands for the callbacks of packages that are not installed; keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.nodes: list[str] = []
+        self.engines: list[str] = []
+
+    def on_run_start(self, run: Any, ctx: Any) -> None:
+        self.engines.append(run.engine)
+
+    def on_node_end(self, node_id: str, outputs: Any, duration: float, ctx: Any) -> None:
+        self.nodes.append(node_id)
+
+
 @pytest.fixture
-def uncached() -> Any:
-    """A cache may be set; this version says that it does not use it."""
-    with pytest.warns(errors.CacheWarning, match="not used yet"):
+def uncached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A cache may be set; this version says once per pipeline that it does not use it, and opens nothing."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(errors.CacheWarning, match="not used yet") as told:
         yield
+    assert len(told) == 1
+    assert not os.listdir(tmp_path), "configuration opens nothing"
+
+
+@pytest.fixture
+def defaults() -> Iterator[None]:
+    """Whatever a test sets for the whole process is forgotten after it."""
+    try:
+        yield
+    finally:
+        reset_default_config()
 
 
 def test_readme_basic_example() -> None:
@@ -43,8 +82,8 @@ def test_readme_basic_example() -> None:
     assert results == [{"cleaned_text": word, "word_count": 1} for word in ("hello", "world", "foo", "bar")]
 
 
-def test_readme_with_caching(uncached: None, tmp_path: Path) -> None:
-    engine = SeqEngine(cache=DiskCache(path=tmp_path / ".cache"))
+def test_readme_with_caching(uncached: None) -> None:
+    engine = SeqEngine(cache=DiskCache(path=".cache"))
     pipeline = Pipeline(nodes=[clean_text, count_words], engine=engine)
     result1 = pipeline.run(inputs={"passage": "Hello World"})
     result2 = pipeline.run(inputs={"passage": "Hello World"})
@@ -101,10 +140,100 @@ def test_readme_nested_pipelines() -> None:
     assert main_pipeline.run(inputs={"data_path": "corpus.txt"})["model"] == 3
 
 
+def test_readme_functions_become_nodes_become_pipelines_become_nodes() -> None:
+    @node(output_name="text")
+    def load(path: str) -> str:
+        return f"text of {path}"
+
+    @node(output_name="words")
+    def step1(text: str) -> list[str]:
+        return text.split()
+
+    @node(output_name="longest")
+    def step2(words: list[str]) -> str:
+        return max(words, key=len)
+
+    @node(output_name="initial")
+    def step3(longest: str) -> str:
+        return longest[0]
+
+    @node(output_name="saved")
+    def save(initial: str, words: list[str]) -> tuple[str, int]:
+        return initial, len(words)
+
+    inner_pipeline = Pipeline(nodes=[step1, step2, step3])
+    outer_pipeline = Pipeline(nodes=[load, inner_pipeline, save])
+    assert outer_pipeline.run(inputs={"path": "a.txt"})["saved"] == ("a", 3)
+
+
+def test_readme_fine_grained_invalidation_gives_the_results_of_each_run() -> None:
+    @node(output_name="data")
+    def load_data(data_path: str) -> list[float]:
+        return [1.0, 2.0]
+
+    @node(output_name="features")
+    def preprocess(data: list[float]) -> list[float]:
+        return [value * 2 for value in data]
+
+    @node(output_name="model")
+    def train_model(features: list[float], learning_rate: float) -> float:
+        return sum(features) * learning_rate
+
+    pipeline = Pipeline(nodes=[load_data, preprocess, train_model])
+    result1 = pipeline.run(inputs={"data_path": "data.csv", "learning_rate": 0.01})
+    result2 = pipeline.run(inputs={"data_path": "data.csv", "learning_rate": 0.001})
+    assert (result1["model"], result2["model"]) == (6.0 * 0.01, 6.0 * 0.001)
+
+
+def test_readme_per_item_map_gives_the_results_of_each_item() -> None:
+    pipeline = Pipeline(nodes=[clean_text, count_words])
+    passages_150 = [f"passage {i}" for i in range(150)]
+    passages_100 = passages_150[:100]
+    results1 = pipeline.map(inputs={"passage": passages_100}, map_over="passage")
+    results2 = pipeline.map(inputs={"passage": passages_150}, map_over="passage")
+    assert len(results2) == 150
+    assert results2[:100] == results1
+
+
+def test_readme_engine_with_cache_and_callbacks(uncached: None) -> None:
+    heard = Heard()
+    engine = SeqEngine(cache=DiskCache(path=".cache"), callbacks=[heard])
+    pipeline = Pipeline(nodes=[clean_text, count_words], engine=engine)
+    assert pipeline.run(inputs={"passage": "Hello World"})["word_count"] == 2
+    assert heard.nodes == ["clean_text", "count_words"]
+
+
+def test_readme_the_default_is_the_sequential_engine() -> None:
+    heard = Heard()
+    Pipeline(nodes=[double], callbacks=[heard]).run(inputs={"x": 1})
+    assert heard.engines == ["seq"]
+
+
+def test_readme_hierarchical_configuration(uncached: None) -> None:
+    """A child inherits through nesting; a grandchild overrides with an engine of its own."""
+    heard, own = Heard(), Heard()
+    grandchild_engine = SeqEngine(callbacks=[own], cache=None)
+    grandchild_pipeline = Pipeline(nodes=[double], engine=grandchild_engine, name="grandchild")
+    child_pipeline = Pipeline(nodes=[node(output_name="x")(lambda start: start + 1), grandchild_pipeline], name="child")
+    parent_engine = SeqEngine(cache=DiskCache(path=".cache"), callbacks=[heard])
+    preprocess = node(output_name="start")(lambda raw: int(raw))
+    postprocess = node(output_name="shown")(lambda doubled: str(doubled))
+    parent = Pipeline(nodes=[preprocess, child_pipeline, postprocess], engine=parent_engine)
+    assert parent.run({"raw": "1"})["shown"] == "4"
+    assert heard.nodes == ["start", "child/x", "shown"]
+    assert own.nodes == ["child/grandchild/double"]
+
+
 def test_readme_as_node_interface_adaptation() -> None:
+    class Model:
+        def encode(self, text: str) -> list[int]:
+            return [len(text)]
+
+    model = Model()
+
     @node(output_name="embedding")
-    def encode_text(cleaned_text: str) -> list[int]:
-        return [len(cleaned_text)]
+    def encode_text(passage: str) -> list[int]:
+        return model.encode(passage)
 
     @node(output_name="index")
     def build_index(encoded_corpus: list[list[int]]) -> dict[int, list[int]]:
@@ -119,14 +248,14 @@ def test_readme_as_node_interface_adaptation() -> None:
     assert result == {"encoded_corpus": [[5], [5], [3]], "index": {0: [5], 1: [5], 2: [3]}}
 
 
-def test_readme_testing_section(uncached: None, tmp_path: Path) -> None:
+def test_readme_testing_section(uncached: None) -> None:
     @node(output_name="result")
     def my_function(input: str) -> str:
         return input.upper()
 
     pipeline = Pipeline(nodes=[my_function])
     assert pipeline.run(inputs={"input": "hello"})["result"] == "HELLO"
-    engine = SeqEngine(cache=DiskCache(path=tmp_path))
+    engine = SeqEngine(cache=DiskCache(path="test_cache"))
     pipeline = Pipeline(nodes=[my_function], engine=engine)
     assert pipeline.run(inputs={"input": "hello"}) == pipeline.run(inputs={"input": "hello"})
 
@@ -145,8 +274,22 @@ def test_structure_node_properties() -> None:
     assert (double.name, double.cache, double.root_args, double.output_name) == ("double", True, ("x",), "doubled")
     assert double.func(3) == double(3) == 6
     assert len(double.code_hash) == 64
-    assert isinstance(double, hypernodes.HyperNode)
-    assert isinstance(Pipeline([double]).as_node(), hypernodes.HyperNode)
+
+
+def test_structure_hypernode_protocol() -> None:
+    pipeline_node = Pipeline([double]).as_node()
+    for each in (double, pipeline_node):
+        assert isinstance(each, hypernodes.HyperNode)
+        assert (each.root_args, each.output_name) == (("x",), "doubled")
+        assert isinstance(each.name, str)
+        assert each.cache
+        assert each.code_hash
+
+
+def test_structure_cache_on_the_pipeline(uncached: None) -> None:
+    cache = DiskCache(path=".cache")
+    pipeline = Pipeline(nodes=[double], cache=cache)
+    assert pipeline.run({"x": 1}) == pipeline.run({"x": 1}) == {"doubled": 2}
 
 
 def test_structure_stateful_parameters() -> None:
@@ -156,14 +299,31 @@ def test_structure_stateful_parameters() -> None:
         def predict(self, text: str) -> str:
             return text.upper()
 
-    @node(output_name="prediction", stateful_params=["model"])
     def predict(text: str, model: Model) -> str:
         return model.predict(text)
 
-    assert Pipeline([predict]).map({"text": ["a"], "model": Model()}, map_over="text") == [{"prediction": "A"}]
+    marked = node(output_name="prediction")(predict)
+    hinted = node(output_name="prediction", stateful_params=["model"])(predict)
+    for each in (marked, hinted):
+        assert Pipeline([each]).map({"text": ["a"], "model": Model()}, map_over="text") == [{"prediction": "A"}]
 
 
-def test_structure_nested_pipelines_and_mapping() -> None:
+def test_structure_nested_pipelines() -> None:
+    @node(output_name="cleaned")
+    def clean_text(text: str) -> str:
+        return text.strip()
+
+    @node(output_name="length")
+    def analyze(cleaned: str) -> int:
+        return len(cleaned)
+
+    inner = Pipeline(nodes=[clean_text])
+    outer = Pipeline(nodes=[inner.as_node(), analyze])
+    result = outer.run(inputs={"text": "hello"})
+    assert result == {"cleaned": "hello", "length": 5}
+
+
+def test_structure_input_and_output_mapping() -> None:
     @node(output_name="cleaned")
     def clean(passage: str) -> str:
         return passage.strip()
@@ -221,17 +381,54 @@ def test_structure_zip_and_product_modes() -> None:
     assert [row["pair"] for row in product] == [(2, 10), (2, 100), (3, 10), (3, 100)]
 
 
-def test_structure_selective_outputs_and_multiple_outputs() -> None:
-    @node(output_name=("mean", "std"))
-    def stats(data: list) -> tuple:
-        return sum(data) / len(data), 0.0
-
-    @node(output_name="unneeded")
-    def never(data: list) -> None:
+def test_structure_selective_outputs() -> None:
+    @node(output_name="result3")
+    def never(x: int) -> None:
         raise AssertionError("not asked for")
 
-    result = Pipeline([stats, never]).run(inputs={"data": [1, 3]}, output_name=["mean", "std"])
-    assert result == {"mean": 2.0, "std": 0.0}
+    nodes = [node(output_name="result1")(lambda x: x), node(output_name="result2")(lambda x: -x), never]
+    result = Pipeline(nodes).run(inputs={"x": 5}, output_name=["result1", "result2"])
+    assert result == {"result1": 5, "result2": -5}
+
+
+def test_structure_multiple_outputs() -> None:
+    def calculate_std(data: list) -> float:
+        return max(data) - min(data)
+
+    @node(output_name=("mean", "std"))
+    def stats(data: list) -> tuple:
+        return sum(data) / len(data), calculate_std(data)
+
+    assert Pipeline([stats]).run({"data": [1, 3]}) == {"mean": 2.0, "std": 2}
+
+
+def test_structure_basic_pattern() -> None:
+    pipeline = Pipeline(nodes=[double])
+    assert pipeline.run(inputs={"x": 5}) == {"doubled": 10}
+
+
+# -- the plan of an older interface: what it says of settings holds, its words executor= and backend= do not ------------------
+
+
+@node(output_name="loaded")
+def load(file: str) -> str:
+    return f"content of {file}"
+
+
+@node(output_name="processed")
+def process(loaded: str) -> str:
+    return loaded.upper()
+
+
+@node(output_name="saved")
+def save(processed: str) -> bool:
+    return bool(processed)
+
+
+def test_plan_simplicity_first() -> None:
+    pipeline = Pipeline(nodes=[load, process, save])
+    result = pipeline.run({"file": "data.csv"})
+    assert result == {"loaded": "content of data.csv", "processed": "CONTENT OF DATA.CSV", "saved": True}
 
 
 def test_plan_zero_configuration() -> None:
@@ -243,18 +440,52 @@ def test_plan_zero_configuration() -> None:
     assert pipeline.run({"data": "hello"}) == {"result": "HELLO"}
 
 
-def test_plan_fluent_caching_and_global_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    pipeline = Pipeline(nodes=[double]).with_cache(DiskCache(".cache"))
-    with pytest.warns(errors.CacheWarning):
-        assert pipeline.run({"x": 1}) == {"doubled": 2}
-    assert not os.listdir(tmp_path), "configuration opens nothing"
-    set_default_config(engine=SeqEngine(), cache=DiskCache(".cache"), callbacks=[])
-    try:
-        with pytest.warns(errors.CacheWarning):
-            assert Pipeline(nodes=[double]).run({"x": 1}) == {"doubled": 2}
-    finally:
-        reset_default_config()
+def test_plan_add_caching(uncached: None) -> None:
+    pipeline = Pipeline(nodes=[load, process]).with_cache(DiskCache(".cache"))
+    assert pipeline.run({"file": "a"}) == pipeline.run({"file": "a"})
+
+
+def test_plan_familiar_interface_with_lazy_start(uncached: None) -> None:
+    cache = DiskCache(".cache")
+    callback = Heard()
+    pipeline = Pipeline(nodes=[load, process, save])
+    assert pipeline.with_cache(cache).with_callbacks([callback]) is pipeline
+    assert pipeline.run({"file": "data.csv"})["saved"]
+    assert callback.nodes == ["load", "process", "save"]
+
+
+def test_plan_map_over_is_asked_for() -> None:
+    pipeline = Pipeline(nodes=[load, process, save])
+    with pytest.raises(errors.OptionError, match="did you mean map_over='file'"):
+        pipeline.map({"file": ["file1.csv", "file2.csv"]})
+
+
+def test_plan_global_configuration(uncached: None, defaults: None) -> None:
+    heard = Heard()
+    set_default_config(engine=SeqEngine(), cache=DiskCache(".cache"), callbacks=[heard])
+    pipeline1 = Pipeline(nodes=[load])
+    pipeline2 = Pipeline(nodes=[double], cache=None)  # all new pipelines use the defaults, unless they say otherwise
+    pipeline1.run({"file": "a"})
+    pipeline2.run({"x": 1})
+    assert heard.nodes == ["load", "double"]
+
+
+def test_plan_configuration_precedence(defaults: None) -> None:
+    """Library default, then global, then the pipeline's own, then ``as_node``: each told apart by who hears of it."""
+    globally, own, override = Heard(), Heard(), Heard()
+    pipeline = Pipeline(nodes=[double])
+    pipeline.run({"x": 1})
+    assert not globally.nodes
+    set_default_config(callbacks=[globally])
+    pipeline.run({"x": 1})
+    assert globally.nodes == ["double"]
+    pipeline.with_callbacks([own])
+    pipeline.run({"x": 1})
+    assert own.nodes == ["double"]
+    outer_node = pipeline.as_node(name="inner", callbacks=[override])
+    Pipeline(nodes=[outer_node]).run({"x": 1})
+    assert override.nodes == ["inner/double"]
+    assert (globally.nodes, own.nodes) == (["double"], ["double"])
 
 
 def test_plan_override_in_as_node() -> None:
@@ -269,9 +500,21 @@ def test_plan_override_in_as_node() -> None:
 
 @pytest.mark.parametrize("option", ["executor", "backend"])
 def test_plan_words_of_an_older_interface_are_answered_with_the_ruled_one(option: str) -> None:
-    pool = ThreadPoolExecutor(1)
-    with pytest.raises(errors.OptionError, match="Did you mean 'engine'"):
-        Pipeline(nodes=[double], **{option: pool})
+    given: dict[str, Any] = {option: ThreadPoolExecutor(1)}
+    pipeline = Pipeline(nodes=[double])
+    for call in (lambda: Pipeline(nodes=[double], **given), lambda: pipeline.as_node(**given), lambda: set_default_config(**given)):
+        with pytest.raises(errors.OptionError, match="Did you mean 'engine'"):
+            call()
+
+
+def test_plan_an_executor_is_no_engine() -> None:
+    with pytest.raises(errors.OptionError, match="Give an Engine, or the name of one"):
+        Pipeline(nodes=[double], engine=ThreadPoolExecutor(1))
+
+
+def test_plan_no_overrides_at_the_call() -> None:
+    with pytest.raises(errors.OptionError, match=r"set it on the pipeline: Pipeline\(…, cache=…\)"):
+        Pipeline(nodes=[double]).run({"x": 1}, cache=None)
 
 
 @pytest.mark.parametrize(
@@ -299,6 +542,68 @@ def test_engine_design_a_sketch_that_maps_urls_onto_url_gets_a_suggestion() -> N
     with pytest.raises(errors.InputError, match="Did you mean 'url'"):
         pipeline.map(inputs={"urls": ["http://api1.com", "http://api2.com"]}, map_over="urls")
     assert pipeline.map(inputs={"url": ["http://api1.com"]}, map_over="url") == [{"data": {"url": "http://api1.com"}}]
+
+
+def test_engine_design_a_sketch_that_maps_texts_onto_text_gets_a_suggestion() -> None:
+    @node(output_name="cleaned")
+    def clean_text(text: str) -> str:
+        return text.strip().lower()
+
+    @node(output_name="word_count")
+    def count_words(cleaned: str) -> int:
+        return len(cleaned.split())
+
+    pipeline = Pipeline(nodes=[clean_text, count_words])
+    with pytest.raises(errors.InputError, match="Did you mean 'text'"):
+        pipeline.map(inputs={"texts": ["Hello World", "Foo Bar"]}, map_over="texts")
+    assert pipeline.map(inputs={"text": ["Hello World"]}, map_over="text", output_name="word_count") == [{"word_count": 2}]
+
+
+def test_engine_design_simple_sequential() -> None:
+    @node(output_name="result")
+    def process(x: int) -> int:
+        return x * 2
+
+    pipeline = Pipeline(nodes=[process], engine=SeqEngine())
+    result = pipeline.run(inputs={"x": 5})
+    assert result == {"result": 10}
+
+
+def test_engine_design_coroutines_inside_a_running_event_loop() -> None:
+    """As in a notebook."""
+
+    @node(output_name="data")
+    async def fetch_api(url: str) -> dict:
+        await asyncio.sleep(0)
+        return {"url": url}
+
+    async def notebook() -> dict:
+        return Pipeline(nodes=[fetch_api]).run({"url": "a"})
+
+    assert asyncio.run(notebook()) == {"data": {"url": "a"}}
+
+
+def test_engine_design_nested_pipelines_with_different_engines() -> None:
+    @node(output_name="response")
+    async def fetch_data(url: str) -> str:
+        return f'["{url}"]'
+
+    @node(output_name="parsed")
+    def parse_json(response: str) -> list[str]:
+        return [response.strip('[]"')]
+
+    @node(output_name="urls")
+    def prepare(sites: list[str]) -> list[str]:
+        return [f"http://{site}" for site in sites]
+
+    @node(output_name="all_parsed")
+    def aggregate(parsed: list[list[str]]) -> list[str]:
+        return [each for row in parsed for each in row]
+
+    inner = Pipeline(nodes=[fetch_data, parse_json], engine=SeqEngine(retries=1))
+    one_by_one = inner.as_node(input_mapping={"urls": "url"}, map_over="urls")
+    outer = Pipeline(nodes=[prepare, one_by_one, aggregate], engine=SeqEngine())
+    assert outer.run(inputs={"sites": ["a", "b"]})["all_parsed"] == ["http://a", "http://b"]
 
 
 def test_engine_design_construction_happens_once() -> None:

@@ -18,23 +18,25 @@ EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 def module_of(document: Path) -> str:
     """Return the blocks of a document as one module in which each line keeps its number."""
     lines: list[str] = []
-    inside = False
+    fence: str | None = None  # the indentation of the block that is open
     for line in document.read_text(encoding="utf-8").splitlines():
-        if not inside and re.fullmatch(r"```python\s*", line):
-            inside = True
+        opened = re.fullmatch(r"( *)```python\b.*", line)
+        if fence is None and opened is not None:
+            fence = opened[1]
             lines.append("")
-        elif inside and line.startswith("```"):
-            inside = False
+        elif fence is not None and line.strip() == "```":
+            fence = None
             lines.append("")
         else:
-            lines.append(line if inside else "")
-    assert not inside, f"{document}: a block is not closed"
+            lines.append("" if fence is None else line.removeprefix(fence))
+    assert fence is None, f"{document}: a block is not closed"
     return "\n".join(lines)
 
 
 def execute(script: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run([sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(script)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -45,7 +47,9 @@ def test_blocks_run(document: Path, tmp_path: Path) -> None:
     script = tmp_path / f"{document.stem.lower().replace('-', '_')}_blocks.py"
     script.write_text(source, encoding="utf-8")
     done = execute(script, tmp_path)
-    assert done.returncode == 0, f"{document.relative_to(ROOT)} (line numbers are the document's)\n{done.stdout}\n{done.stderr}"
+    if done.returncode != 0:
+        reached = re.findall(rf'File "{re.escape(str(script))}", line (\d+)', done.stderr)
+        pytest.fail(f"{document.relative_to(ROOT)}:{reached[-1] if reached else '?'}\n{done.stdout}\n{done.stderr}", pytrace=False)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

@@ -23,7 +23,7 @@ from hypernodes._drive import adrive, drive_pool
 from hypernodes.engines import EngineRun, Session, Task
 from hypernodes.errors import OptionError
 from hypernodes.testing import CallbackSuite, EngineSuite
-from hypernodes.testing import _family as family
+from hypernodes.testing import _nodes as nodes
 from hypernodes.testing._engines import PackedEngine
 from hypernodes.testing._events import Listener, ValueListener
 
@@ -149,7 +149,7 @@ class TestBlocksInProcesses(EngineSuite):
     @staticmethod
     def _processes() -> Iterator[None]:
         with new_processes() as pool:
-            list(pool.map(family.marks, [""] * 4))  # they take a moment to start
+            list(pool.map(nodes.marks, [""] * 4))  # they take a moment to start
             TestBlocksInProcesses.pool = pool
             yield
 
@@ -160,9 +160,9 @@ class TestBlocksInProcesses(EngineSuite):
 def test_a_pool_of_ones_own_is_gone_after_each_run() -> None:
     before = set(multiprocessing.active_children())
     engine = BlocksInProcesses(None)
-    assert Pipeline([family.increase], engine=engine).map({"x": range(5)}, map_over="x") == [{"more": x + 1} for x in range(5)]
+    assert Pipeline([nodes.increase], engine=engine).map({"x": range(5)}, map_over="x") == [{"more": x + 1} for x in range(5)]
     with pytest.raises(ValueError, match="7 is refused"):
-        Pipeline([family.check], engine=engine).map({"x": range(1, 9)}, map_over="x")
+        Pipeline([nodes.check], engine=engine).map({"x": range(1, 9)}, map_over="x")
     assert set(multiprocessing.active_children()) <= before
 
 

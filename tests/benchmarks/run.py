@@ -44,6 +44,7 @@ class Count(PipelineCallback):
 pipeline.with_callbacks([Count()])
 """
 RUN_MAP = "xs = list(range(N)); print(best(lambda: pipeline.map({'x': xs}, map_over='x'), REPEAT) / N)"
+VALUES = "xs = list(range(N)); print(best(lambda: [c_fn(b_fn(a_fn(x))) for x in xs], REPEAT) / N)"
 LOOP = """
 def loop():
     rows = []
@@ -65,6 +66,7 @@ class Row:
     ours: str
     n: int = 1
     plain: str = ""
+    bare: str = ""  # by hand, making values only
     peers: dict[str, str] = field(default_factory=dict)
     start_up: bool = False
 
@@ -80,6 +82,18 @@ PIPEFUNC_MAP = PIPEFUNC + (
 )
 PIPEFUNC_CHAIN = PIPEFUNC + (
     "p = Pipeline([PipeFunc(f, f'v{i + 1}') for i, f in enumerate(chain(N))])\nprint(best(lambda: p.run(f'v{N}', kwargs={'v0': 0}), 7) / N)"
+)
+HAMILTON_CHAIN = (
+    "from hamilton import ad_hoc_utils, driver\nspace = {}\n"
+    "exec('\\n'.join(f'def v{i + 1}(v{i}: int) -> int: return v{i} + 1' for i in range(N)), space)\n"
+    "steps = ad_hoc_utils.create_temporary_module(*[space[f'v{i + 1}'] for i in range(N)], module_name='steps')\n"
+    "d = driver.Builder().with_modules(steps).build()\nprint(best(lambda: d.execute([f'v{N}'], inputs={'v0': 0}), 20) / N)"
+)
+DAFT_MAP = (
+    "import daft\nf = [daft.func(q, return_dtype=daft.DataType.int64()) for q in (a_fn, b_fn, c_fn)]\nxs = list(range(N))\n"
+    "def go():\n    df = daft.from_pydict({'x': xs})\n"
+    "    for name, made, func in zip('xab', 'abc', f): df = df.with_column(made, func(df[name]))\n    return df.to_pydict()\n"
+    "print(best(go, 1) / N)"
 )
 DASK_MAP = (
     "import dask.bag as db\nxs = list(range(N))\n"
@@ -104,7 +118,7 @@ ROWS = [
         CHAIN + "print(best(lambda: pipeline.run({'v0': 0}), 2000) / N)",
         10,
         PLAIN_CHAIN,
-        {"pipefunc": PIPEFUNC_CHAIN},
+        peers={"hamilton": HAMILTON_CHAIN, "pipefunc": PIPEFUNC_CHAIN},
     ),
     Row(
         "chain200",
@@ -114,7 +128,7 @@ ROWS = [
         CHAIN + "print(best(lambda: pipeline.run({'v0': 0}), 500) / N)",
         200,
         PLAIN_CHAIN,
-        {"pipefunc": PIPEFUNC_CHAIN},
+        peers={"hamilton": HAMILTON_CHAIN, "pipefunc": PIPEFUNC_CHAIN},
     ),
     Row(
         "map1e4",
@@ -124,7 +138,8 @@ ROWS = [
         MAP + RUN_MAP,
         10_000,
         LOOP + "xs = list(range(N)); print(best(loop, REPEAT) / N)",
-        {"dask.bag": DASK_MAP, "pipefunc": PIPEFUNC_MAP},
+        VALUES,
+        {"dask.bag": DASK_MAP, "daft": DAFT_MAP, "pipefunc": PIPEFUNC_MAP},
     ),
     Row(
         "map1e6",
@@ -134,7 +149,8 @@ ROWS = [
         MAP + RUN_MAP,
         1_000_000,
         LOOP + "xs = list(range(N)); print(best(loop, REPEAT) / N)",
-        {"dask.bag": DASK_MAP},
+        VALUES,
+        {"dask.bag": DASK_MAP, "daft": DAFT_MAP},
     ),
     Row("listener", "the same with a callback listening to node ends, 100,000 items", "us", 5.0, MAP + LISTENER + RUN_MAP, 100_000),
     Row(
@@ -186,7 +202,7 @@ def start_up(code: str, repeat: int) -> float:
     return statistics.median(full) - statistics.median(bare)
 
 
-def measure(row: Row, code: str, quick: bool) -> float | None:
+def measure(row: Row, code: str, *, quick: bool) -> float | None:
     """Return seconds, or ``None`` where the program cannot run here."""
     if not code:
         return None
@@ -225,20 +241,21 @@ def main() -> int:
     for row in ROWS:
         if options.only and row.name not in options.only:
             continue
-        ours, plain = measure(row, row.ours, options.quick), measure(row, row.plain, options.quick)
+        ours, plain, bare = (measure(row, code, quick=options.quick) for code in (row.ours, row.plain, row.bare))
         peers = {}
         for name, code in row.peers.items():
             if importlib.util.find_spec({"dask.bag": "dask"}.get(name, name)) is not None:
-                peers[name] = measure(row, code, options.quick)
+                peers[name] = measure(row, code, quick=options.quick)
         reached = ours is not None and ours * SCALE[row.unit] <= row.limit
         missed += not reached
         if options.json:
-            print(json.dumps({"row": row.name, "unit": row.unit, "limit": row.limit, "ours": ours, "plain": plain, "peers": peers}))
+            figures = {"ours": ours, "plain": plain, "bare": bare, "peers": peers}  # in seconds
+            print(json.dumps({"row": row.name, "unit": row.unit, "limit": row.limit, "reached": reached, **figures}), flush=True)
             continue
         others = ", ".join(f"{name} {shown(seconds, row.unit)}" for name, seconds in peers.items() if seconds is not None)
         cells = (
             row.title,
-            shown(plain, row.unit),
+            shown(plain, row.unit) + (f" ({shown(bare, row.unit)} values only)" if bare is not None else ""),
             f"<= {row.limit:g} {row.unit}",
             shown(ours, row.unit),
             "yes" if reached else "NO",

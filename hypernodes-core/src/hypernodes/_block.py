@@ -164,7 +164,7 @@ class Block:
             function = site.function
         if wanted & events.NODE_START and site.inner is None:
             self._frames.started(site, item, 1)
-        return self._limited(Call(site, item, function, args, kwargs))
+        return self._limited(Call(site, item, function, args, kwargs, index=self._frames.index(item)))
 
     def _limited(self, call: Call) -> Call:
         """Make a call keep the limits that hold over the whole run."""
@@ -367,7 +367,8 @@ class Block:
             delay = min(BACKOFF_FIRST * 2 ** (call.attempt - 1), BACKOFF_LIMIT)
             if site.limit is not None:
                 self._running[site.index] = self._running.get(site.index, 0) + 1
-            self._again.append(self._limited(Call(site, call.item, call.function, call.args, call.kwargs, call.attempt + 1, delay)))
+            again = Call(site, call.item, call.function, call.args, call.kwargs, call.attempt + 1, delay, call.index)
+            self._again.append(self._limited(again))
             if site.wanted & events.NODE_START:
                 for item in call.item if type(call.item) is list else (call.item,):
                     self._frames.started(site, item, call.attempt + 1)

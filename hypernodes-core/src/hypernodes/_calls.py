@@ -30,10 +30,11 @@ class Call:
         kwargs: Keyword arguments, or ``None``.
         attempt: 1, or more for a retry.
         delay: Seconds to wait first.
+        index: The item's index in its map; ``None`` outside a map, and for a batch.
         gate: What to hold while it runs, shared with the other blocks of the run in this process; may be ``None``.
     """
 
-    __slots__ = ("args", "attempt", "delay", "function", "gate", "item", "kwargs", "site")
+    __slots__ = ("args", "attempt", "delay", "function", "gate", "index", "item", "kwargs", "site")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Call:
         kwargs: dict[str, Any] | None,
         attempt: int = 1,
         delay: float = 0.0,
+        index: int | None = None,
     ) -> None:
         self.site = site
         self.item = item
@@ -52,10 +54,11 @@ class Call:
         self.kwargs = kwargs
         self.attempt = attempt
         self.delay = delay
+        self.index = index
         self.gate: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Call, (self.site, self.item, self.function, self.args, self.kwargs, self.attempt, self.delay))
+        return (Call, (self.site, self.item, self.function, self.args, self.kwargs, self.attempt, self.delay, self.index))
 
 
 @attrs.define(eq=False)

@@ -25,7 +25,7 @@ def columns_of(job: Job, size: int, given: Mapping[str, Any], mapped: frozenset[
     for step in program.steps:
         changing = any(varies[slot] for slot in step.args)
         for slot in step.outs:
-            columns[slot] = [None] * size
+            columns[slot] = [UNSETTLED] * size
             varies[slot] = changing
     return columns, varies
 

@@ -119,13 +119,12 @@ def _guarded(call: Call) -> Any:
 def _scopes(call: Call, carrier: Mapping[str, str]) -> Iterator[None]:
     """Put the node scopes around a call. Their faults change nothing: neither what they raise nor what they would hide."""
     entered: list[tuple[Any, Any]] = []
-    item = call.item if isinstance(call.item, int) else None
     now: Surroundings | None = getattr(_HERE, "now", None)
     for scope in call.site.scopes:
         if now is not None and any(scope is known for known in now.broken):
             continue
         try:
-            manager = scope.enter(call.site.id, item, carrier)
+            manager = scope.enter(call.site.id, call.index, carrier)
             manager.__enter__()
             entered.append((scope, manager))
         except Exception as error:  # noqa: BLE001 - a fault of a listener never changes a result

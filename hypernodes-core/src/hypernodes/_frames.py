@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from hypernodes import events
-from hypernodes._job import Job, Site
+from hypernodes._job import UNSETTLED, Job, Site
 from hypernodes.callbacks import ValueSummary
 
 
@@ -115,7 +115,12 @@ class Frames:
         now = perf_counter() + events.EPOCH
         key, index, seconds = self.job.key, self.index(item), now - self._started_at[item]
         if not key and self._own & events.PIPELINE_END:
-            outputs = {name: self._values[slot][item] for name, slot in self.job.program.outputs}
+            outputs = {}
+            for name, slot in self.job.program.outputs:
+                column = self._values[slot]  # None: an optional input that comes out again and was not given
+                value = column[item] if column is not None else self.job.slot_used(slot)
+                if value is not UNSETTLED:  # a failed item has not all of them
+                    outputs[name] = value
             self.tell(events.PIPELINE_END, key, ~0, index, self.outer, now, 1, self._shown(self._own, outputs), seconds)
         if self.is_map and self._own & events.ITEM_END:
             self.tell(events.ITEM_END, key, ~0, index, self.outer, now, 1, seconds)

@@ -1,18 +1,19 @@
 """A search engine over the running Python's standard library: ``hypernodes demo "how do I parse a date"``.
 
-A pipeline for one source file (read, parse, clean, embed) is mapped over several hundred real files inside a pipeline
-that builds an index of their functions and answers a question.
+One pipeline turns a source file into vectors of its documented functions. It is mapped over several hundred real files
+inside a second one, which weighs the words and answers a question.
 """
 
 from __future__ import annotations
 
 import ast
 import math
+import os
 import re
 import sysconfig
-import time
 import zlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,19 +23,18 @@ QUESTION = "how do I parse a date"
 LEFT_OUT = {"__pycache__", "distutils", "idlelib", "lib2to3", "site-packages", "test", "tests", "turtledemo"}
 STOP_WORDS = set("a an and as at be by can do does for from how i if in into is it of on or that the this to what which with".split())
 
+Vector = dict[int, float]
+
 
 class Function(NamedTuple):
     """A documented function of the library."""
 
     name: str
     summary: str
-    text: str
+    vector: Vector
 
 
-Vector = dict[int, float]
-
-
-# One source file ----------------------------------------------------------------------------------------------------
+# One file -----------------------------------------------------------------------------------------------------------
 
 
 @node(output_name="source")
@@ -42,58 +42,50 @@ def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-@node(output_name="documented")
-def parse(source: str, path: Path, library: Path) -> list[tuple[str, str]]:
+@node(output_name="docstrings")
+def parse(source: str, path: Path, library: Path) -> dict[str, str]:
     """Find the public functions and methods that have a docstring."""
     module = ".".join(path.relative_to(library).with_suffix("").parts).removesuffix(".__init__")
-    found = []
-    waiting: list[tuple[str, ast.AST]] = [(module, ast.parse(source))]
-    while waiting:
-        name, parent = waiting.pop()
-        for child in ast.iter_child_nodes(parent):
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not child.name.startswith("_"):
-                inner = f"{name}.{child.name}"
-                if isinstance(child, ast.ClassDef):
-                    waiting.append((inner, child))
-                elif docstring := ast.get_docstring(child):
-                    found.append((inner, docstring))
-    return found
+    return dict(documented(module, ast.parse(source)))
+
+
+@node(output_name="prose")
+def clean(docstrings: dict[str, str]) -> dict[str, str]:
+    """Leave out examples, and all but the beginning of long texts."""
+    return {name: re.sub(r"(?m)^\s*>>>.*$", "", text)[:1500] for name, text in docstrings.items()}
 
 
 @node(output_name="functions")
-def clean(documented: list[tuple[str, str]]) -> list[Function]:
-    """Keep a one-line summary and plain words of each docstring."""
+def embed(prose: dict[str, str]) -> list[Function]:
+    """Turn each function into a vector: the words of its name count twice, those of its summary once more than others."""
     functions = []
-    for name, docstring in documented:
-        prose = re.sub(r"^\s*>>>.*$", "", docstring, flags=re.MULTILINE)
-        first = " ".join(prose.split("\n\n")[0].split())
-        functions.append(Function(name, first[:90], " ".join(prose.split())[:1500]))
+    for name, text in prose.items():
+        summary = " ".join(text.split("\n\n")[0].split())[:90]
+        functions.append(Function(name, summary, vector(f"{name_parts(name) * 2} {summary} {text}")))
     return functions
 
 
-@node(output_name="vectors")
-def embed(functions: list[Function]) -> list[Vector]:
-    """Turn each function into a vector: its name counts most, then its summary, then the rest."""
-    return [vector(f"{name_parts(function.name) * 2} {function.summary} {function.text}") for function in functions]
+def documented(name: str, parent: ast.AST) -> Iterator[tuple[str, str]]:
+    for child in ast.iter_child_nodes(parent):
+        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not child.name.startswith("_"):
+            inner = f"{name}.{child.name}"
+            if isinstance(child, ast.ClassDef):
+                yield from documented(inner, child)
+            elif docstring := ast.get_docstring(child):
+                yield inner, docstring
 
 
 def name_parts(name: str) -> str:
-    """Return a function's module and name, and what the name may be joined from: ``copytree`` gives copy and tree."""
-    short = name.rpartition(".")[2].replace("_", " ")
-    pieces = [piece for i in range(3, len(short) - 2) for piece in (short[:i], short[i:])] if " " not in short else []
-    return f"{name} {short} {' '.join(pieces)} "
-
-
-def words(text: str) -> list[str]:
-    """Split text, and names in it, into lower-case words without endings."""
-    found = re.findall(r"[a-z]+|[A-Z][a-z]*", text.replace("_", " "))
-    plain = [re.sub(r"(?<=[a-z]{3})(ing|ed|es|s|e)$", "", word.lower()) for word in found if word.lower() not in STOP_WORDS]
-    return [word for word in plain if len(word) > 1]
+    """Return a name and what its parts may be joined from: ``shutil.copytree`` gives copy and tree, among others."""
+    pieces = [piece for part in re.findall(r"[a-z]+", name) for i in range(3, len(part) - 2) for piece in (part[:i], part[i:])]
+    return f"{name} {name.rpartition('.')[2]} {' '.join(pieces)} "
 
 
 def vector(text: str, buckets: int = 1 << 20) -> Vector:
-    """The hashing trick: every word counts in the bucket its hash falls into."""
-    counts = Counter(zlib.crc32(word.encode()) % buckets for word in words(text))
+    """The hashing trick: every word, in lower case and without its ending, counts in the bucket that its hash falls into."""
+    words = [word.lower() for word in re.findall(r"[a-z]+|[A-Z][a-z]*", text)]
+    stems = [re.sub(r"(?<=[a-z]{3})(ing|ed|es|s|e)$", "", word) for word in words if len(word) > 1 and word not in STOP_WORDS]
+    counts = Counter(zlib.crc32(stem.encode()) % buckets for stem in stems)
     return {bucket: 1 + math.log(count) for bucket, count in counts.items()}
 
 
@@ -102,60 +94,60 @@ def vector(text: str, buckets: int = 1 << 20) -> Vector:
 
 @node(output_name="paths")
 def find(library: Path) -> list[Path]:
-    return sorted(path for path in library.rglob("*.py") if not LEFT_OUT.intersection(path.relative_to(library).parts))
+    paths: list[Path] = []
+    for folder, inner, files in os.walk(library):
+        inner[:] = sorted(set(inner) - LEFT_OUT)
+        paths += [Path(folder, name) for name in sorted(files) if name.endswith(".py")]
+    return paths
 
 
-@node(output_name="index")
-def build_index(all_functions: list[list[Function]], all_vectors: list[list[Vector]]) -> tuple[list[tuple[Function, Vector]], Vector]:
-    """Join what the files gave, and weigh each word by how rare it is. Files that could not be read are left out."""
-    pairs = [
-        pair
-        for functions, vectors in zip(all_functions, all_vectors, strict=True)
-        if not isinstance(functions, NodeFailure)
-        for pair in zip(functions, vectors, strict=True)
-    ]
-    documents = Counter(bucket for _, document in pairs for bucket in document)
-    return pairs, {bucket: math.log(1 + len(pairs) / count) for bucket, count in documents.items()}
+@node(output_name=("functions", "rarity"))
+def build_index(functions_per_file: list[list[Function] | NodeFailure]) -> tuple[list[Function], Vector]:
+    """Join the files, without those that could not be read, and weigh each word by how rare it is."""
+    functions = [each for per_file in functions_per_file if not isinstance(per_file, NodeFailure) for each in per_file]
+    holders = Counter(bucket for function in functions for bucket in function.vector)
+    return functions, {bucket: math.log(1 + len(functions) / count) for bucket, count in holders.items()}
 
 
 @node(output_name="answers")
-def search(index: tuple[list[tuple[Function, Vector]], Vector], question: str, top: int = 5) -> list[tuple[float, Function]]:
-    """Rank functions by the rare words they share with the question; long texts count a little less."""
-    pairs, rarity = index
+def search(functions: list[Function], rarity: Vector, question: str, top: int = 5) -> list[tuple[float, Function]]:
+    """Rank functions by the rare words that they share with the question; long texts count a little less."""
     asked = {bucket: rarity[bucket] for bucket in vector(question) if bucket in rarity}
     ranked = []
-    for function, document in pairs:
-        if shared := asked.keys() & document.keys():
+    for function in functions:
+        if shared := asked.keys() & function.vector.keys():
             covered = sum(asked[bucket] for bucket in shared) / sum(asked.values())
-            weight = sum(asked[bucket] * document[bucket] for bucket in shared) / math.sqrt(20 + len(document))
+            weight = sum(asked[bucket] * function.vector[bucket] for bucket in shared) / math.sqrt(20 + len(function.vector))
             ranked.append((covered * weight, function))
     return sorted(ranked, key=lambda pair: (-pair[0], pair[1].name))[:top]
 
 
 one_file = Pipeline([read, parse, clean, embed], name="file")
 every_file = one_file.as_node(
-    input_mapping={"paths": "path"},
-    output_mapping={"functions": "all_functions", "vectors": "all_vectors"},
+    input_mapping={"paths": "path"},  # outer name -> inner parameter
+    output_mapping={"functions": "functions_per_file"},  # inner output -> outer name
     map_over="paths",
-    on_error="return",
+    on_error="return",  # a file that cannot be read or parsed does not stop the others
 )
 library_search = Pipeline([find, every_file, build_index, search], name="library_search")
 
 
-def main(question: str | None = None) -> int:
-    """Ask the standard library a question; print the best functions and what ran."""
-    question = question or QUESTION
-    start = time.perf_counter()
-    result = library_search.run({"library": Path(sysconfig.get_path("stdlib")), "question": question})
-    seconds = time.perf_counter() - start
+def main(query: str | None = None, argv: Sequence[str] | None = None) -> int:
+    """Ask the standard library; print the best functions, what ran and how long it took.
 
-    print(f"{question}?\n" if not question.endswith("?") else f"{question}\n")
+    Args:
+        query: The question.
+        argv: The question as words of a command line, where ``query`` is left out.
+    """
+    question = query or " ".join(argv or ()) or QUESTION
+    result = library_search.run({"library": Path(sysconfig.get_path("stdlib")), "question": question})
+
+    print(f"{question.rstrip('?')}?\n")
     for score, function in result["answers"]:
         print(f"  {score:4.2f}  {function.name}\n        {function.summary}")
     if not result["answers"]:
         print("  nothing in the standard library uses these words")
-    functions = len(result["index"][0])
-    skipped = f", {len(result.failures)} left out as unreadable" if result.failures else ""
-    print(f"\nread {len(result['paths']):,} files{skipped}, found {functions:,} functions, in {seconds:.1f} s:\n")
-    print(result.stats)
+    skipped = f", left out {len(result.failures):,} that cannot be read" if result.failures else ""
+    found = f"read {len(result['paths']):,} files{skipped}, found {len(result['functions']):,} functions"
+    print(f"\n{found}, in {result.stats.seconds:.1f} s:\n\n{result.stats}")
     return 0

@@ -129,8 +129,12 @@ class Execution:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
         if self.dispatcher is not None:
-            if self.request.kind != "run":
-                self._tell_map(events.MAP_END, self.seconds)
+            try:
+                if self.request.kind != "run":
+                    self._tell_map(events.MAP_END, self.seconds)
+            except BaseException as strict:
+                self.dispatcher.end(strict, self.seconds)
+                raise
             abandoned = isinstance(error, GeneratorExit)  # a stream that nobody wants more of has not failed
             self.dispatcher.end(self._result if error is None or abandoned else error, self.seconds)
         self._result = None  # the result refers to this call; a cycle would keep a million items alive until the next collection
