@@ -30,7 +30,7 @@ def block_of(
     nodes: Iterable[Any], given: dict[str, Any], mapped: tuple[str, ...] = (), outputs: list[str] | None = None, **options: Any
 ) -> Block:
     pipeline = Pipeline(list(nodes), name="p")
-    job = prepare(pipeline, outputs or pipeline.output_names).job
+    job = prepare(pipeline, pipeline.output_names).job
     size = len(given[mapped[0]]) if mapped else 1
     return Block(job, size, given, mapped, is_map=bool(mapped), **options)
 

@@ -367,8 +367,8 @@ class Block:
             delay = min(BACKOFF_FIRST * 2 ** (call.attempt - 1), BACKOFF_LIMIT)
             if site.limit is not None:
                 self._running[site.index] = self._running.get(site.index, 0) + 1
-            again = Call(site, call.item, call.function, call.args, call.kwargs, call.attempt + 1, delay, call.index)
-            self._again.append(self._limited(again))
+            retry = Call(site, call.item, call.function, call.args, call.kwargs, call.attempt + 1, delay, call.index)
+            self._again.append(self._limited(retry))
             if site.wanted & events.NODE_START:
                 for item in call.item if type(call.item) is list else (call.item,):
                     self._frames.started(site, item, call.attempt + 1)

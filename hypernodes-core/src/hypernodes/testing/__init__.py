@@ -30,6 +30,8 @@ def __getattr__(name: str) -> Any:
         except ImportError as error:
             msg = f"hypernodes.testing.{name} needs pytest: pip install pytest"
             raise ImportError(msg) from error
-        pytest.register_assert_rewrite(module)  # so that a failing assertion shows its values
+        parts = ("_suite", "_results", "_reports", "callbacks", "engines")
+        fresh = [part for part in (f"{__name__}.{part}" for part in parts) if part not in sys.modules]
+        pytest.register_assert_rewrite(*fresh)  # so that a failing assertion shows its values
     value = globals()[name] = getattr(importlib.import_module(module), name)
     return value

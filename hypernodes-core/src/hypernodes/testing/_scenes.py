@@ -15,6 +15,7 @@ from hypernodes.engines import Engine
 from hypernodes.node import DualNode, node
 from hypernodes.pipeline import Pipeline
 from hypernodes.testing import _family as family
+from hypernodes.testing import _nodes as nodes
 
 
 @attrs.frozen
@@ -102,7 +103,7 @@ def _rows(rows: list[dict[str, Any]]) -> list[Any]:
 
 def a_run(on: Stage) -> Any:
     """Run once."""
-    return on.pipeline(family.increase, family.double, family.show).run({"x": 1})
+    return on.pipeline(nodes.increase, nodes.double, nodes.show).run({"x": 1})
 
 
 def a_run_of_nothing(on: Stage) -> Any:
@@ -112,22 +113,22 @@ def a_run_of_nothing(on: Stage) -> Any:
 
 def a_map(on: Stage) -> Any:
     """Map over a list."""
-    return on.pipeline(family.increase, family.double).map({"x": list(range(20))}, map_over="x")
+    return on.pipeline(nodes.increase, nodes.double).map({"x": list(range(20))}, map_over="x")
 
 
 def a_map_over_nothing(on: Stage) -> Any:
     """Map over an empty list."""
-    return on.pipeline(family.increase, family.double).map({"x": []}, map_over="x")
+    return on.pipeline(nodes.increase, nodes.double).map({"x": []}, map_over="x")
 
 
 def a_map_of_unknown_length(on: Stage) -> Any:
     """Map over a generator."""
-    return on.pipeline(family.increase).map({"x": (x for x in range(5))}, map_over="x")
+    return on.pipeline(nodes.increase).map({"x": (x for x in range(5))}, map_over="x")
 
 
 def a_pipeline_without_name(on: Stage) -> Any:
     """Run a pipeline that has no name."""
-    return on.pipeline(family.increase, name=None).run({"x": 1})
+    return on.pipeline(nodes.increase, name=None).run({"x": 1})
 
 
 def odd_names(on: Stage) -> Any:
@@ -138,7 +139,7 @@ def odd_names(on: Stage) -> Any:
 
 def nested_pipelines(on: Stage) -> Any:
     """Run and map what is nested, mapped and deep."""
-    pipeline = on.pipeline(family.deep(), family.over(), family.total_of)
+    pipeline = on.pipeline(family.deep(), family.over(), nodes.total_of)
     inputs = {"rows": [[4, 6], []], "by": 2, "xs": [1, 2]}
     return [pipeline.run(inputs), pipeline.map({**inputs, "by": [1, 2]}, map_over="by")]
 
@@ -151,75 +152,75 @@ def nested_engines(on: Stage) -> Any:
 def batches_and_coroutines(on: Stage) -> Any:
     """Run batch twins and coroutines."""
     twin = DualNode("twice", batch=lambda waited: [2 * value for value in waited], batch_size=2)
-    return on.pipeline(family.wait, twin).map({"x": [1, 2, 3]}, map_over="x")
+    return on.pipeline(nodes.wait, twin).map({"x": [1, 2, 3]}, map_over="x")
 
 
 def a_failing_run(on: Stage) -> Any:
     """Fail."""
-    return on.pipeline(family.check, family.after).run({"x": 7})
+    return on.pipeline(nodes.check, nodes.after).run({"x": 7})
 
 
 def a_failing_map(on: Stage) -> Any:
     """Fail at an item."""
-    return on.pipeline(family.check, family.after).map({"x": range(1, 10)}, map_over="x")
+    return on.pipeline(nodes.check, nodes.after).map({"x": range(1, 10)}, map_over="x")
 
 
 def a_failing_nested_map(on: Stage) -> Any:
     """Fail inside."""
-    nested = Pipeline([family.check], name="inner").as_node(map_over="x")
+    nested = Pipeline([nodes.check], name="inner").as_node(map_over="x")
     return on.pipeline(nested).map({"x": [[1], [2, 7]]}, map_over="x")
 
 
 def an_exception_that_travels_badly(on: Stage) -> Any:
     """Fail with an exception that cannot be made again from its arguments."""
-    return on.pipeline(family.fail_oddly).run({"x": 1})
+    return on.pipeline(nodes.fail_oddly).run({"x": 1})
 
 
 def a_nested_map_that_cannot_start(on: Stage) -> Any:
     """Fail between nodes."""
-    nested = Pipeline([family.divide], name="inner").as_node(map_over=["x", "by"])
+    nested = Pipeline([nodes.divide], name="inner").as_node(map_over=["x", "by"])
     return on.pipeline(nested).run({"x": [1, 2], "by": [1]})
 
 
 def returned_failures(on: Stage) -> Any:
     """Go on past failures."""
-    pipeline = on.pipeline(family.check, family.after, family.beside)
+    pipeline = on.pipeline(nodes.check, nodes.after, nodes.beside)
     return _rows(pipeline.map({"x": range(9)}, map_over="x", on_error="return"))
 
 
 def too_many_failures(on: Stage) -> Any:
     """Go on past some failures."""
-    return on.pipeline(family.check).map({"x": [7, 14, 21, 28]}, map_over="x", on_error="return", max_failures=1)
+    return on.pipeline(nodes.check).map({"x": [7, 14, 21, 28]}, map_over="x", on_error="return", max_failures=1)
 
 
 def retries(on: Stage) -> Any:
     """Try again."""
-    return on.pipeline(family.flaky).map({"x": [1, 2], "path": str(on.folder / "marks"), "failures": 1}, map_over="x")
+    return on.pipeline(nodes.flaky).map({"x": [1, 2], "path": str(on.folder / "marks"), "failures": 1}, map_over="x")
 
 
 def a_timeout(on: Stage) -> Any:
     """Take too long."""
-    return on.pipeline(family.dawdle).run({"x": 1})
+    return on.pipeline(nodes.dawdle).run({"x": 1})
 
 
 def an_interrupt(on: Stage) -> Any:
     """Stop at Ctrl-C."""
-    return on.pipeline(family.increase, interrupt).map({"x": [1, 2]}, map_over="x")
+    return on.pipeline(nodes.increase, interrupt).map({"x": [1, 2]}, map_over="x")
 
 
 def wrong_inputs(on: Stage) -> Any:
     """Refuse to start."""
-    return on.pipeline(family.increase).run({"y": 1})
+    return on.pipeline(nodes.increase).run({"y": 1})
 
 
 def a_stream(on: Stage) -> Any:
     """Stream everything."""
-    return list(on.pipeline(family.increase).imap({"x": iter(range(9))}, map_over="x"))
+    return list(on.pipeline(nodes.increase).imap({"x": iter(range(9))}, map_over="x"))
 
 
 def an_abandoned_stream(on: Stage) -> Any:
     """Stream a little of endless input."""
-    stream = on.pipeline(family.inner(), family.show).imap({"x": itertools.count()}, map_over="x", window=2)
+    stream = on.pipeline(family.inner(), nodes.show).imap({"x": itertools.count()}, map_over="x", window=2)
     rows = list(itertools.islice(stream, 3))
     stream.close()  # type: ignore[attr-defined]
     return rows
@@ -227,19 +228,19 @@ def an_abandoned_stream(on: Stage) -> Any:
 
 def a_stream_that_never_starts(on: Stage) -> Any:
     """Make a stream and forget it."""
-    on.pipeline(family.increase).imap({"x": itertools.count()}, map_over="x").close()  # type: ignore[attr-defined]
+    on.pipeline(nodes.increase).imap({"x": itertools.count()}, map_over="x").close()  # type: ignore[attr-defined]
 
 
 def two_streams_at_once(on: Stage) -> Any:
     """Take from two streams in turn."""
-    streams = [on.pipeline(family.increase, name=name).imap({"x": iter(range(5))}, map_over="x") for name in ("a", "b")]
+    streams = [on.pipeline(nodes.increase, name=name).imap({"x": iter(range(5))}, map_over="x") for name in ("a", "b")]
     return list(zip(*streams, strict=True))
 
 
 def a_stream_around_other_runs(on: Stage) -> Any:
     """Run something for each row of a stream."""
-    rows: Iterator[dict[str, Any]] = on.pipeline(family.increase, name="outer").imap({"x": range(3)}, map_over="x")
-    return [on.pipeline(family.double, name="inner").run(row) for row in rows]
+    rows: Iterator[dict[str, Any]] = on.pipeline(nodes.increase, name="outer").imap({"x": range(3)}, map_over="x")
+    return [on.pipeline(nodes.double, name="inner").run(row) for row in rows]
 
 
 def hostile_values(on: Stage) -> Any:
