@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
 import multiprocessing
 import os
 import subprocess
@@ -10,14 +12,14 @@ import sys
 import textwrap
 import threading
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
 import hypernodes
 import pytest
-from hypernodes import Engine, EngineCapabilities, LoggingCallback, Pipeline, PipelineCallback, SeqEngine
+from hypernodes import Engine, EngineCapabilities, LoggingCallback, Pipeline, PipelineCallback, RunInfo, SeqEngine
 from hypernodes._block import Block, BlockResult
 from hypernodes._drive import adrive, drive_pool
 from hypernodes.engines import EngineRun, Session, Task
@@ -201,6 +203,36 @@ class TestLoggingCallback(CallbackSuite):
 class TestSilentCallback(CallbackSuite):
     def make_callback(self) -> PipelineCallback:
         return PipelineCallback()
+
+
+class Scope:
+    """Sets a variable around each node."""
+
+    def enter(self, node: str, item: int | None, carrier: Mapping[str, str]) -> contextlib.AbstractContextManager[object]:
+        return self.around(f"{node} {item} {carrier}")
+
+    @contextlib.contextmanager
+    def around(self, text: str) -> Iterator[None]:
+        token = AROUND.set(text)
+        try:
+            yield
+        finally:
+            AROUND.reset(token)
+
+
+AROUND: contextvars.ContextVar[str] = contextvars.ContextVar("around", default="")
+
+
+class Scoped(PipelineCallback):
+    """Has a scope and nothing else."""
+
+    def node_scope(self, run: RunInfo) -> Scope:
+        return Scope()
+
+
+class TestScopedCallback(CallbackSuite):
+    def make_callback(self) -> PipelineCallback:
+        return Scoped()
 
 
 class TestListener(CallbackSuite):

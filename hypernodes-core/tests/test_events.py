@@ -223,6 +223,23 @@ def test_an_optional_input_that_comes_out_again() -> None:
     assert listener.of("pipeline_end")[0].said["outputs"] == {"sum": 4, "used": 3}
 
 
+@every_engine
+def test_items_of_a_batch_are_told_one_by_one(engine: Engine) -> None:
+    def batch(x: list[int]) -> list[int]:
+        if 2 in x:
+            raise ValueError
+        return x
+
+    listener = Listener()
+    twin = hypernodes.DualNode("y", batch=batch, name="twin", retries=1)
+    Pipeline([twin], engine=engine, callbacks=[listener]).map({"x": [0, 1, 2, 3]}, map_over="x", on_error="return")
+    assert not problems(listener.events)
+    ends = {event.items: (event.kind, event.attempt) for event in listener.of("node_end", "error")}
+    assert ends.keys() == {(0,), (1,), (2,), (3,)}
+    assert [items for items, (kind, _) in ends.items() if kind == "error"] == [(2,)]
+    assert ends[2,] == ("error", 2)
+
+
 def test_how_a_run_ended() -> None:
     listener = Listener()
     with pytest.raises(ValueError) as caught:

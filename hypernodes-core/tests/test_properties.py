@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 EXAMPLES = settings(
-    max_examples=80,
+    max_examples=250,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
@@ -142,7 +142,7 @@ class Maker:
     def nested(self, graph: Graph, depth: int) -> Nested:
         rng, inner = self.rng, self.graph(depth + 1)
         needed = [name for name in inner.roots if name not in inner.optional and name not in inner.bound]
-        mapped = rng.sample(needed, min(len(needed), rng.choice([0, 1, 1, 2])))
+        mapped = rng.sample(needed, min(len(needed), rng.choice([0, 0, 1, 1, 2, 3])))
         sources: dict[str, str] = {}
         free = self.available(graph)
         for name, kind in inner.roots.items():
@@ -512,7 +512,7 @@ def test_a_run_is_what_the_graph_says(drivers: list[Engine], graph: tuple[Graph,
 def mapped_call(maker: Maker, spec: Graph) -> tuple[dict[str, Any], list[str], str, list[dict[str, Any]]]:
     """Return the arguments of a map, and the inputs of each item."""
     inputs = inputs_of(maker, spec)
-    over = maker.rng.sample(sorted(spec.roots), min(len(spec.roots), maker.rng.choice([1, 1, 2])))
+    over = maker.rng.sample(sorted(spec.roots), min(len(spec.roots), maker.rng.choice([1, 1, 2, 3])))
     mode = maker.rng.choice(["zip", "product"])
     size = maker.rng.randrange(5)
     for name in over:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE_S = 10.0  # for what must be over, but may take a moment to notice it
+PATIENCE_S = 5.0  # for what must be over, but may take a moment to notice it
 
 
 def running() -> set[Any]:
