@@ -608,7 +608,7 @@ def test_too_many_failures() -> None:
         Pipeline([fail], name="p").map({"x": [1]}, map_over="x", on_error="return", max_failures=0)
     assert str(caught.value) == (
         "1 of 1 items failed, more than max_failures=0: 1 × ZeroDivisionError in 'fail'.\n"
-        "  0 items had been made; the failures are in this error's .failures"
+        "  0 items made; the failures are in this error's .failures"
     )
 
 

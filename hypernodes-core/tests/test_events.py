@@ -599,6 +599,8 @@ def test_a_listener_may_ask_for_certain_engines() -> None:
     with pytest.raises(CapabilityError, match=r"Picky works with the engines dask, thread; this run uses 'seq'"):
         Pipeline([work], callbacks=[Picky()]).run({"x": 1})
     assert ran == []
+    nested = Pipeline([inc], engine=SeqEngine(), name="inner").as_node()
+    assert Pipeline([nested], engine=OnThread(), callbacks=[Picky()]).run({"x": 1}) == {"y": 2}  # told by the engine around it
 
 
 # -- what surrounds a node ------------------------------------------------------------------------------------------

@@ -549,6 +549,9 @@ def test_labels_by_input_or_function() -> None:
     assert [failure.label for failure in by_function.failures] == ["a-0", "b-0"]
     by_constant = pipeline.map(inputs, map_over="name", on_error="return", label="k")
     assert [failure.label for failure in by_constant.failures] == ["0", "0"]
+    fails = Pipeline([node(output_name="y")(lambda name, k=0: 1 / k)])
+    by_default = fails.map({"name": ["a"]}, map_over="name", on_error="return", label="k")
+    assert by_default.failures[0].label == "0"
     with pytest.raises(ZeroDivisionError) as caught:
         pipeline.map(inputs, map_over="name", label="name")
     assert ", item 0 (a)" in caught.value.__notes__[0]
@@ -777,4 +780,17 @@ def test_to_pandas() -> None:
     frame = Pipeline([pair]).map({"a": [1, 2], "b": "x"}, map_over="a").to_pandas()
     assert list(frame.columns) == ["a", "pair"]
     assert frame.values.tolist() == [[1, "1x"], [2, "2x"]]
-    assert len(Pipeline([pair]).map({"a": [], "b": "x"}, map_over="a").to_pandas()) == 0
+    empty = Pipeline([pair]).map({"a": [], "b": "x"}, map_over="a").to_pandas()
+    assert len(empty) == 0
+    assert list(empty.columns) == ["a", "pair"]
+
+
+def test_what_is_made_of_constants_alone_reaches_a_batch_twin_as_one_value() -> None:
+    def add(x: list[int], base: int) -> list[int]:
+        assert type(base) is int
+        return [value + base for value in x]
+
+    base = node(output_name="base")(lambda start: start * 10)
+    pipeline = Pipeline([base, DualNode("y", batch=add)])
+    made = pipeline.map({"x": [1, 2], "start": 3}, map_over="x", output_name="y")
+    assert made == [{"y": 31}, {"y": 32}]

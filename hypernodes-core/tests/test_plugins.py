@@ -575,6 +575,9 @@ def test_unknown_attributes_are_attribute_errors_with_a_suggestion() -> None:
         assert str(caught.value) == "module 'hypernodes' has no attribute 'Pipelin'. Did you mean 'Pipeline'?"
         with pytest.raises(ImportError, match="cannot import name 'Nothing'"):
             exec("from hypernodes.engines import Nothing", {})
+        with pytest.raises(ImportError, match=r"module 'hypernodes.engines' has no attribute 'SeqEngin'. Did you mean 'SeqEngine'\?"):
+            exec("from hypernodes.engines import SeqEngin", {})
+        assert not hasattr(hypernodes, "Pipelin")
 
 
 def test_two_classes_of_one_name_are_refused() -> None:

@@ -25,7 +25,7 @@ from hypernodes import (
     run_block,
 )
 from hypernodes.engines import BlockResult, EngineRun, Task
-from hypernodes.errors import CapabilityError, RemoteError, TaskError
+from hypernodes.errors import CapabilityError, RemoteError, ResultTransferError, TaskError
 
 SOURCES = str(Path(hypernodes.__file__).parent.parent)
 
@@ -411,3 +411,18 @@ def test_what_cannot_travel_is_named_before_anything_runs() -> None:
     with pytest.raises(CapabilityError, match="node 'y' of pipeline 'pipeline'"):
         stuck.run({"x": 1})
     assert ran == []
+
+
+@pytest.mark.parametrize("simple", [True, False])
+def test_a_result_that_cannot_leave_its_process_is_named(simple: bool) -> None:
+    @node(output_name="y", retries=None if simple else 1)
+    def lock(x: int) -> object:
+        return threading.Lock() if x == 1 else x
+
+    pipeline = Pipeline([lock], engine=Elsewhere(), name="p")
+    with pytest.raises(ResultTransferError, match="output 'y' cannot be sent back from its process: <unlocked") as caught:
+        pipeline.map({"x": [0, 1, 2]}, map_over="x")
+    assert "in node 'lock' of pipeline 'p', item 1" in "".join(caught.value.__notes__)
+    result = pipeline.map({"x": [0, 1, 2]}, map_over="x", on_error="return")
+    assert [result[0]["y"], result[2]["y"]] == [0, 2]
+    assert [(failure.node, failure.item) for failure in result.failures] == [("lock", 1)]

@@ -13,7 +13,7 @@ from hypernodes._job import Job, Site
 from hypernodes._messages import counted, picture
 from hypernodes._program import InnerStep
 from hypernodes.callbacks import ValueSummary
-from hypernodes.errors import OutputCountError
+from hypernodes.errors import OutputCountError, ResultTransferError
 from hypernodes.results import Tally
 
 Outcome: TypeAlias = tuple[Any, BaseException | None, float, float]  # value, error, start (epoch), seconds
@@ -74,6 +74,9 @@ class BlockResult:
         tally: Counts per node.
         seconds: How long the block took where it ran.
         recorded: Events that were not told while they happened.
+        sent_from: The job, where the result leaves the process; it names the node of a value that cannot leave.
+        sent_items: Indices of the maps around the block and of its first item; empty outside a map.
+        returns_failures: Whether a failed item leaves the others alone (``on_error="return"``).
     """
 
     index: int
@@ -84,6 +87,9 @@ class BlockResult:
     tally: Tally = attrs.field(factory=dict)
     seconds: float = 0.0
     recorded: events.Recorder | None = None
+    sent_from: Job | None = attrs.field(default=None, repr=False)
+    sent_items: tuple[int, ...] = ()
+    returns_failures: bool = False
 
     def to_bytes(self) -> bytes:
         """Pack it for another process; read it with ``BlockResult.from_bytes``."""
@@ -105,11 +111,43 @@ class BlockResult:
         )
         try:
             data = cloudpickle.dumps((*parts, self.recorded), protocol=5)
-        except Exception:
-            if self.recorded is None:
-                raise
-            data = cloudpickle.dumps((*parts, _portable(self.recorded)), protocol=5)  # listeners must not lose a result
+        except Exception:  # noqa: BLE001 - any value may refuse to be pickled
+            recorded = self.recorded and _portable(self.recorded)  # listeners must not lose a result
+            columns, failures = self._sendable()
+            if failures and self.failure is None and not self.returns_failures:
+                parts = (self.index, self.size, [], failures, failures[0], self.tally, self.seconds)
+            else:
+                parts = (*parts[:2], columns, [*self.failures, *failures], *parts[4:])
+            data = cloudpickle.dumps((*parts, recorded), protocol=5)
         return (_unpacked_result, (data,))
+
+    def _sendable(self) -> tuple[list[list[Any]], list[NodeFailure]]:
+        """Return the columns with a failure in place of each value that cannot leave this process, and those failures."""
+        import cloudpickle
+
+        columns = [list(column) for column in self.columns]
+        failures: list[NodeFailure] = []
+        for number, column in enumerate(columns):
+            for item, value in enumerate(column):
+                try:
+                    cloudpickle.dumps(value)
+                except Exception as error:  # noqa: BLE001 - as above
+                    failure = column[item] = self._unsent(number, item, value, error)
+                    failures.append(failure)
+        return columns, failures
+
+    def _unsent(self, number: int, item: int, value: Any, error: Exception) -> NodeFailure:
+        node, pipeline, name = "", "", f"output {number}"
+        if self.sent_from is not None:
+            pipeline = self.sent_from.pipeline
+            name, slot = self.sent_from.program.outputs[number]
+            node = next((site.id for site in self.sent_from.sites if slot in site.outs), name)
+        path = (*self.sent_items[:-1], self.sent_items[-1] + item) if self.sent_items else ()
+        msg = (
+            f"output '{name}' cannot be sent back from its process: {picture(value)}: {type(error).__name__}: {error}\n"
+            "  fix: return what pickles, ask for other outputs (output_name=), or use an engine that shares memory"
+        )
+        return NodeFailure(node, pipeline, path, {}, ResultTransferError(msg))
 
     @staticmethod
     def from_bytes(data: bytes) -> BlockResult:

@@ -19,7 +19,8 @@ class NodeFailure:
     Attributes:
         node: The node's id, such as ``"index/embed"``.
         pipeline: Name of the pipeline that was called.
-        item: The item's index in the map that was called; ``None`` outside a map.
+        item: The item's index in the outermost map around the call: the map that was called, or inside a ``run`` the
+            mapped pipeline that the node stands in; ``None`` outside a map.
         item_path: Indices of all maps around the call, outermost first.
         label: The item's label, where the map was given ``label=``.
         inputs: A short picture of each argument.
@@ -52,7 +53,7 @@ class NodeFailure:
 
     @property
     def item(self) -> int | None:
-        """The item's index in the map that was called; ``None`` outside a map."""
+        """The item's index in the outermost map around the call; ``None`` outside a map."""
         return self.item_path[0] if self.item_path else None
 
     def reproduce(self) -> Any:

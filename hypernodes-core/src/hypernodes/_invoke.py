@@ -100,6 +100,7 @@ def map_all(pipeline: Pipeline, prepared: Prepared, request: Request) -> MapResu
             lambda: _mapped_rows(blocks, tuple(request.values)),
             tuple(execution.failures),
             execution.info.run_id,
+            tuple(dict.fromkeys((*request.values, *prepared.outputs))),
         )
         result: MapResult = execution.finish(MapResult(rows, record))
     return result

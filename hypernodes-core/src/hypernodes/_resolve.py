@@ -168,7 +168,7 @@ def prepare(pipeline: Pipeline, outputs: Sequence[str], extra: Sequence[Pipeline
     if plain:
         effective = Effective(config.make_engine(None), None, (), 0, None, effective.strict)
     compiled = _program_of(pipeline, tuple(outputs), effective, plain=plain)
-    resolver = _Resolver(compiled.program.name, tuple(extra), plain=plain)
+    resolver = _Resolver(compiled.program.name, effective.engine, tuple(extra), plain=plain)
     job = resolver.job(compiled, effective, (), (), None)
     if resolver.caches:
         warnings.warn(
@@ -237,8 +237,9 @@ def node_scopes(run: RunInfo, dispatcher: Dispatcher) -> tuple[Any, ...]:
 class _Resolver:
     """Walks a compiled pipeline and its nested ones once."""
 
-    def __init__(self, root: str, extra: tuple[PipelineCallback, ...], *, plain: bool) -> None:
+    def __init__(self, root: str, engine: Any, extra: tuple[PipelineCallback, ...], *, plain: bool) -> None:
         self.root = root
+        self.engine = engine
         self.plain = plain
         self.extra = extra
         self.groups: list[tuple[PipelineCallback, ...]] = []
@@ -254,7 +255,7 @@ class _Resolver:
         for scope in scopes:
             if scope.cache is not None:
                 self.caches.append(scope.cache)
-        groups = [self.group(scope, scopes[0].engine) for scope in scopes]
+        groups = [self.group(scope) for scope in scopes]
         bound = {}
         for entry in program.inputs:
             values = compiled.owners[entry.scope].pipeline.bound_inputs
@@ -287,16 +288,16 @@ class _Resolver:
             plain=self.plain,
         )
 
-    def group(self, effective: Effective, engine: Any) -> int:
+    def group(self, effective: Effective) -> int:
         """Return the number of a scope's group of callbacks."""
         callbacks = tuple({id(callback): callback for callback in (*effective.callbacks, *self.extra)}.values())
         for callback in callbacks:
             supported = callback.supported_engines
-            if supported is not None and engine.name not in supported:
+            if supported is not None and self.engine.name not in supported:  # nested engines tell through this one
                 kind = type(callback)
                 msg = (
                     f"callback {kind.__module__}.{kind.__qualname__} works with the engines {', '.join(supported)}; "
-                    f"this run uses '{engine.name}'"
+                    f"this run uses '{self.engine.name}'"
                 )
                 raise CapabilityError(msg)
         for number, known in enumerate(self.groups):

@@ -23,6 +23,7 @@
     ├── TooManyFailuresError                  more failed items than max_failures
     ├── CapabilityError                       an engine that cannot run what a node asks for
     ├── TaskError                             a packed task that cannot be unpacked or run here
+    ├── ResultTransferError (TypeError)       a result that cannot leave the process it was made in
     ├── RemoteError                           stands in for an exception that could not travel
     └── PluginError
         ├── PluginConflictError               two packages claim one name
@@ -131,6 +132,10 @@ class CapabilityError(HyperNodesError):
 
 class TaskError(HyperNodesError):
     """A packed task cannot be unpacked, or was packed by another version."""
+
+
+class ResultTransferError(HyperNodesError, TypeError):
+    """A node's result cannot be sent back from the process that made it; the message names output and cure."""
 
 
 class RemoteError(HyperNodesError):

@@ -105,9 +105,10 @@ class Record:
         tally: Counts per node, or a function that works them out.
         inputs: The inputs of a run, or a function giving the mapped values of each item.
         failures: Every failed item, in order.
+        columns: Names of the mapped inputs and of the outputs of a map.
     """
 
-    __slots__ = ("_run_id", "failures", "inputs", "pipeline", "seconds", "tally")
+    __slots__ = ("_run_id", "columns", "failures", "inputs", "pipeline", "seconds", "tally")
 
     def __init__(
         self,
@@ -117,7 +118,9 @@ class Record:
         inputs: Any,
         failures: tuple[NodeFailure, ...] = (),
         run_id: str | None = None,
+        columns: tuple[str, ...] = (),
     ) -> None:
+        self.columns = columns
         self.pipeline = pipeline
         self.seconds = seconds
         self.tally = tally
@@ -141,7 +144,7 @@ class Record:
     def __reduce__(self) -> tuple[Any, ...]:
         tally = self.tally() if callable(self.tally) else self.tally
         inputs = self.inputs() if callable(self.inputs) else self.inputs
-        return (Record, (self.pipeline, self.seconds, tally, inputs, self.failures, self.run_id))
+        return (Record, (self.pipeline, self.seconds, tally, inputs, self.failures, self.run_id, self.columns))
 
 
 def _no_tally() -> Tally:
@@ -248,7 +251,8 @@ class MapResult(list[dict[str, Any]]):
         """
         import pandas as pd
 
-        return pd.DataFrame([{**given, **row} for given, row in zip(self.inputs, self, strict=True)])
+        rows = [{**given, **row} for given, row in zip(self.inputs, self, strict=True)]
+        return pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(self._record.columns))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (MapResult, (list(self), self._record))

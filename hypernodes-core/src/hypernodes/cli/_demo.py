@@ -19,5 +19,4 @@ def command(argv: list[str]) -> int:
 
     from hypernodes.demo import main
 
-    main(query or None)
-    return 0
+    return main(query or None)

@@ -15,7 +15,7 @@ from hypernodes._drive import current_carrier
 from hypernodes._failures import NodeFailure
 from hypernodes._items import Items
 from hypernodes._limits import RateLimits
-from hypernodes._messages import TEXT_LIMIT, picture
+from hypernodes._messages import TEXT_LIMIT, counted, picture
 from hypernodes.callbacks import RunInfo
 from hypernodes.engines.base import EngineRun
 from hypernodes.engines.sizing import LONGEST, Sizer
@@ -261,7 +261,7 @@ class Execution:
         for failure in result.failures:
             row = {**self.job.bound_inputs, **self.request.constants, **self._row(result.index, failure.item_path[0])}
             try:
-                failure.label = str(label(row)) if callable(label) else str(row[label])
+                failure.label = str(label(row) if callable(label) else row[label] if label in row else self.job.value_used(label))
             except Exception as error:  # noqa: BLE001 - a label is for people; its fault must not hide the failure
                 failure.label = f"label raised {type(error).__name__}"
 
@@ -291,7 +291,7 @@ class Execution:
         grouped = ", ".join(f"{count} × {kind}" for kind, count in sorted(kinds.items(), key=lambda pair: -pair[1])[:5])
         msg = (
             f"{len(self.failed_items)}{total} items failed, more than max_failures={limit}: {grouped}.\n"
-            f"  {self.done - len(self.failed_items):,} items had been made; the failures are in this error's .failures"
+            f"  {counted(self.done - len(self.failed_items), 'item')} made; the failures are in this error's .failures"
         )
         error = TooManyFailuresError(msg)
         error.failures = tuple(self.failures)

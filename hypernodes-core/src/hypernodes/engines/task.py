@@ -155,6 +155,7 @@ class Task:
         with surroundings(self.coroutines if live else None, common.carrier):
             result = (driver or drive)(block)
         result.index = self.index
+        self._leaving(result)
         if recorder is not None and recorder.rows:
             result.recorded = recorder
         return result
@@ -174,7 +175,16 @@ class Task:
             failed = {failure.node: [0, 0, 1, None, 0]}
             return BlockResult(self.index, self.size, [], [failure], failure, failed, perf_counter() - start)
         seconds = perf_counter() - start
-        return BlockResult(self.index, self.size, columns, tally=tally(job, self.size, counts), seconds=seconds)
+        return self._leaving(BlockResult(self.index, self.size, columns, tally=tally(job, self.size, counts), seconds=seconds))
+
+    def _leaving(self, result: BlockResult) -> BlockResult:
+        """Let a result that goes to another process name what cannot go with it."""
+        if self.remote:
+            common = self.common
+            result.sent_from = common.job
+            result.sent_items = (*common.outer, self.first) if common.is_map else common.outer
+            result.returns_failures = common.on_error == "return"
+        return result
 
     def to_bytes(self) -> bytes:
         """Pack it for ``run_block`` or ``python -m hypernodes.worker``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FrameType
 
 from hypernodes._messages import did_you_mean
 from hypernodes.plugins.manager import current
@@ -42,4 +43,22 @@ def attribute(module_name: str, name: str) -> object:
         hint = f".{did_you_mean(name, {*public, *registry.attributes()})}"
     msg = f"module '{module_name}' has no attribute '{name}'{hint.removesuffix('.')}"
     # An object that is not the module keeps Python from adding a second suggestion of its own.
-    raise AttributeError(msg, name=name, obj=None)
+    missing = AttributeError(msg, name=name, obj=None)
+    if hint.removesuffix(".") and _is_from_import():
+        # Of an AttributeError, `from … import` would keep nothing but the name.
+        raise ImportError(msg, name=module_name) from missing
+    raise missing
+
+
+def _is_from_import() -> bool:
+    """Whether a module's ``__getattr__`` was asked by a ``from … import`` statement."""
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - nothing else tells who asks
+    while frame is not None and frame.f_code.co_name == "__getattr__":
+        frame = frame.f_back
+    if frame is None:
+        return False
+    if frame.f_code.co_filename.startswith("<frozen importlib"):
+        return False  # it looks for a submodule, and goes on where there is none
+    import dis
+
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]] == "IMPORT_FROM"
