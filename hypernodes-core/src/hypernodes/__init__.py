@@ -30,10 +30,15 @@ from hypernodes.protocols import HyperNode, NodeScope
 from hypernodes.results import MapResult, NodeStats, RunResult, RunStats
 
 if TYPE_CHECKING:
+    from hypernodes._file import File as File
     from hypernodes._stateful import stateful as stateful
     from hypernodes.plugins.hookspecs import hookimpl as hookimpl
 
-_LATER = {"hookimpl": "hypernodes.plugins.hookspecs", "stateful": "hypernodes._stateful"}  # imported when first asked for
+_LATER = {
+    "File": "hypernodes._file",
+    "hookimpl": "hypernodes.plugins.hookspecs",
+    "stateful": "hypernodes._stateful",
+}  # imported when first asked for
 
 __all__ = [
     "UNSET",
@@ -42,6 +47,7 @@ __all__ = [
     "DualNode",
     "Engine",
     "EngineCapabilities",
+    "File",
     "HyperNode",
     "HyperNodesError",
     "LoggingCallback",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from threading import get_ident
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypernodes import _batches, events
 from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, wrong_count
@@ -16,6 +16,10 @@ from hypernodes._failures import NodeFailure, pictures
 from hypernodes._frames import Frames
 from hypernodes._job import Job, Site, run_plainly
 from hypernodes.results import Tally, add_tally
+
+if TYPE_CHECKING:
+    from hypernodes._demand import Demand
+    from hypernodes._lookup import Lookup
 
 NEVER = 1 << 40  # a count of awaited steps that never reaches zero: the call is skipped
 BACKOFF_FIRST, BACKOFF_LIMIT = 0.05, 10.0  # seconds before the second try, doubled at each, and its bound
@@ -38,6 +42,8 @@ class Block:
         is_map: Whether the items are those of a map (a run is a block of one).
         remote: Whether values in events must be replaced by summaries.
         limits: Whatever spreads rate-limited calls over the run.
+        lookup: What the run knows of its cache; ``None`` without one.
+        known: Identities of inputs, where whoever runs the block knows them.
     """
 
     def __init__(
@@ -54,6 +60,8 @@ class Block:
         is_map: bool = False,
         remote: bool = False,
         limits: Any = None,
+        lookup: Lookup | None = None,
+        known: Mapping[str, bytes] | None = None,
     ) -> None:
         self.job = job
         self.size = size
@@ -73,23 +81,30 @@ class Block:
         self._followers = layout.followers
         self.straight = job.straight
         self._roots = layout.roots
-        self._values, self._varies = columns_of(job, size, given, frozenset(mapped))
-        self._args = [arguments_of(site, self._values, size) for site in sites]
+        self.values, self.varies = columns_of(job, size, given, frozenset(mapped))
+        self._args = [arguments_of(site, self.values, size) for site in sites]
         self._waiting = [[count] * size for count in layout.waits]
         self._heap: list[int] = []
         self._again: list[Call] = []
         self._held: dict[int, list[int]] = {}
         self._running: dict[int, int] = {}
-        self._gathered: dict[int, list[int]] = {site.index: [] for site in sites if site.batch and is_map}
-        self._undecided = dict.fromkeys(self._gathered, size)
+        self.gathered: dict[int, list[int]] = {site.index: [] for site in sites if site.batch and is_map}
+        self._undecided = dict.fromkeys(self.gathered, size)
         self._batches: list[tuple[int, list[int], int]] = []
-        self._opened = 0
+        self.opened = 0
         self.ran = [0] * self._count
         self.failed = [0] * self._count
         self.seconds = [0.0] * self._count
         self._inner_tally: Tally = {}
-        self._frames = Frames(job, size, self._values, self._args, tell, first=first, outer=outer, is_map=is_map, remote=remote)
-        self._tracks = self._frames.tracks
+        self.frames = Frames(job, size, self.values, self._args, tell, first=first, outer=outer, is_map=is_map, remote=remote)
+        self._tracks = self.frames.tracks
+        self._out = 0  # calls that are being made
+        self.demand: Demand | None = None
+        if lookup is not None and job.cached:
+            from hypernodes._demand import Demand
+
+            self.demand = Demand(self, lookup, known or {})
+            self._undecided = dict.fromkeys(self.gathered, 0)
 
     # -- what can run ---------------------------------------------------------------------------------------------
 
@@ -102,32 +117,46 @@ class Block:
         calls: list[Call] = []
         if self.failure is not None and self.on_error == "raise":
             return calls
+        demand = self.demand
+        if demand is not None and not demand.begun:
+            demand.begin()
         while not limit or len(calls) < limit:
-            if self._again:
+            if demand is not None and (read := demand.take_read()) is not None:
+                calls.append(read)
+            elif self._again:
                 calls.append(self._again.pop())
             elif self._heap:
                 item, index = divmod(heappop(self._heap), self._count)
                 call = self._call(self._sites[index], item)
                 if call is not None:
                     calls.append(call)
-            elif self._opened < self.size:
-                self._open(self._opened)
-                self._opened += 1
+            elif self.opened < self.size:
+                if demand is not None and demand.holding:
+                    break
+                self.opened += 1
+                self._open(self.opened - 1)
             else:
                 free = next((at for at, (index, _, _) in enumerate(self._batches) if self._may_start(self._sites[index])), None)
                 if free is None:
-                    break
+                    if demand is None or calls or self._out or not self._flush_all():
+                        break
+                    continue
                 calls.append(self._batch_call(*self._batches.pop(free)))
+        self._out += len(calls)
         return calls
 
     def _open(self, item: int) -> None:
         if self._tracks:
-            self._frames.opened(item)
+            self.frames.opened(item)
+        if self.demand is not None:
+            self.demand.open(item)
+            return
         for index in self._roots:
-            self._enqueue(index, item)
+            self.enqueue(index, item)
 
-    def _enqueue(self, index: int, item: int) -> None:
-        gathered = self._gathered.get(index)
+    def enqueue(self, index: int, item: int) -> None:
+        """Queue a call whose arguments are there."""
+        gathered = self.gathered.get(index)
         if gathered is None:
             heappush(self._heap, item * self._count + index)
             return
@@ -137,13 +166,39 @@ class Block:
 
     def _flush(self, index: int) -> None:
         """Make batches of what has gathered before a batch twin: full ones, and the rest once no more can come."""
-        gathered, size = self._gathered[index], self._sites[index].batch_size or self.size
+        gathered, size = self.gathered[index], self._sites[index].batch_size or self.size
         while len(gathered) >= size or (gathered and not self._undecided[index]):
             self._batches.append((index, sorted(gathered[:size]), 1))
             del gathered[:size]
 
+    def _flush_all(self) -> bool:
+        """Make batches of all that has gathered, when what is still expected waits for just that."""
+        for index, gathered in self.gathered.items():
+            if gathered:
+                self._batches.append((index, sorted(gathered), 1))
+                gathered.clear()
+        return bool(self._batches)
+
+    def expect(self, index: int, change: int) -> None:
+        """Change how many items may still come to a batch twin."""
+        self._undecided[index] += change
+        self._flush(index)
+
+    def withdraw(self, index: int, item: int) -> None:
+        """Take back a call that was queued, before it is made."""
+        gathered = self.gathered.get(index)
+        if gathered is not None and item in gathered:
+            gathered.remove(item)
+            self._undecided[index] += 1
+
+    def skip(self, index: int, item: int, failure: NodeFailure) -> None:
+        """Put a failure in place of a step that needs what could not be made."""
+        self._skip([index], item, failure)
+
     def _call(self, site: Site, item: int) -> Call | None:
         index = site.index
+        if self.demand is not None and not self.demand.may_run(index, item):
+            return None
         if site.limit is not None:
             if not self._may_start(site):
                 self._held.setdefault(index, []).append(item)
@@ -155,16 +210,24 @@ class Block:
         if site.positional != len(args):
             kwargs = dict(zip(site.names[site.positional :], args[site.positional :], strict=True))
             del args[site.positional :]
-        wanted = site.wanted
         if self._tracks:
-            self._frames.entered(site, item)
+            self.frames.entered(site, item)
         if site.inner is not None:
             function: Any = self._inner_call(site, item)
         else:
             function = site.function
-        if wanted & events.NODE_START and site.inner is None:
-            self._frames.started(site, item, 1)
-        return self._limited(Call(site, item, function, args, kwargs, index=self._frames.index(item)))
+        if site.inner is None:
+            self._starting(site, item)
+        return self._limited(Call(site, item, function, args, kwargs, index=self.frames.index(item)))
+
+    def _starting(self, site: Site, item: int) -> None:
+        """Tell that a call starts, and before it that the cache does not have it."""
+        if site.wanted & events.CACHE_MISS and self.demand is not None:
+            key = self.demand.key(site.index, item)
+            if key is not None:
+                self.frames.missed(site, item, key.hex())
+        if site.wanted & events.NODE_START:
+            self.frames.started(site, item, 1)
 
     def _limited(self, call: Call) -> Call:
         """Make a call keep the limits that hold over the whole run."""
@@ -180,47 +243,50 @@ class Block:
         site = self._sites[index]
         if site.limit is not None:
             self._running[index] = self._running.get(index, 0) + 1
-        varies = [self._varies[slot] for slot in site.slots]
+        varies = [self.varies[slot] for slot in site.slots]
         args = _batches.arguments(site.kinds, site.names, self._args[index], varies, items)
         kwargs = dict(zip(site.names[site.positional :], args[site.positional :], strict=True)) or None
         if attempt == 1:
             for item in items:
                 if self._tracks:
-                    self._frames.entered(site, item)
-                if site.wanted & events.NODE_START:
-                    self._frames.started(site, item, 1)
+                    self.frames.entered(site, item)
+                self._starting(site, item)
         return self._limited(Call(site, items, site.batch, args[: site.positional], kwargs, attempt))  # type: ignore[arg-type]
 
     def _inner_call(self, site: Site, item: int) -> InnerCall:
         step = self.job.program.steps[site.index]
         outer = (*self.outer, self.first + item) if self.is_map else self.outer
         on_error = step.on_error if step.mapped else self.on_error  # type: ignore[union-attr]
-        return InnerCall(step, site.inner, outer, self.remote, on_error, self._frames.tell, self.limits, get_ident())  # type: ignore[arg-type]
+        call = InnerCall(step, site.inner, outer, self.remote, on_error, self.frames.tell, self.limits, get_ident())  # type: ignore[arg-type]
+        if self.demand is not None:
+            call.lookup = self.demand.lookup.inner[site.index]
+            call.known = self.demand.known_arguments(site.index, item)
+        return call
 
     def run_straight(self) -> None:
         """Do what driving would do, without the bookkeeping: earliest item first, in the order of the program.
 
         For programs whose calls need nothing but calling; ``straight`` says whether it may be used.
         """
-        values = self._values
-        wants_ends = self._frames.hears_end
+        values = self.values
+        wants_ends = self.frames.hears_end
         lane = [
             (site, site.function, self._args[site.index], site.out, site.wanted & events.NODE_START, site.positional)
             for site in self._sites
         ]
         for item in range(self.size):
-            self._opened = item + 1
+            self.opened = item + 1
             if self._tracks:
-                self._frames.opened(item)
+                self.frames.opened(item)
             failed = False
             for site, function, columns, out, wants_start, positional in lane:
                 index = site.index
                 if failed and self._waiting[index][item] >= NEVER // 2:
                     continue
                 if self._tracks:
-                    self._frames.entered(site, item)
+                    self.frames.entered(site, item)
                 if wants_start:
-                    self._frames.started(site, item, 1)
+                    self.frames.started(site, item, 1)
                 error: BaseException | None = None
                 start = perf_counter()
                 try:
@@ -251,9 +317,9 @@ class Block:
                     continue
                 self.ran[index] += 1
                 if wants_ends[index]:
-                    self._frames.ended(site, item, 1, end + events.EPOCH, seconds)
+                    self.frames.ended(site, item, 1, end + events.EPOCH, seconds)
                 if self._tracks:
-                    self._frames.resolved(site, item)
+                    self.frames.resolved(site, item)
 
     # -- what came of it ------------------------------------------------------------------------------------------
 
@@ -267,6 +333,10 @@ class Block:
             started: When it started, in seconds since the epoch.
             seconds: How long it took.
         """
+        self._out -= 1
+        if not call.attempt and self.demand is not None:
+            self.demand.read(call, value if error is None else None)
+            return
         site = call.site
         index = site.index
         self.seconds[index] += seconds
@@ -276,12 +346,14 @@ class Block:
             self._batch_done(call, value, error, started, seconds)
             return
         item: int = call.item
+        inner: InnerResult | None = None
         if error is None:
             if site.inner is not None:
+                inner = value
                 value, error, failure = self._inner_done(value)
                 if site.wanted & events.NESTED_END:
                     now = started + seconds
-                    self._frames.tell(events.NESTED_END, self.job.key, index, self._frames.index(item), self.outer, now, 1, seconds)
+                    self.frames.tell(events.NESTED_END, self.job.key, index, self.frames.index(item), self.outer, now, 1, seconds)
                 if failure is not None:
                     self._record(site, item, failure, started)
                     return
@@ -295,21 +367,26 @@ class Block:
         if error is not None:
             self._failed(call, error, started, seconds)
             return
-        self._settle(site, item, call.attempt, started, seconds)
+        self._settle(site, item, call.attempt, started, seconds, inner)
 
-    def _settle(self, site: Site, item: int, attempt: int, started: float, seconds: float) -> None:
-        """Count an item as made, tell, and let its followers know."""
+    def _settle(self, site: Site, item: int, attempt: int, started: float, seconds: float, inner: InnerResult | None = None) -> None:
+        """Count an item as made, keep it, tell, and let its followers know."""
         index = site.index
         self.ran[index] += 1
-        if self._frames.hears_end[index]:
-            self._frames.ended(site, item, attempt, started + seconds, seconds)
+        if self.demand is not None:
+            self.demand.made(site, item, seconds, inner)
+        if self.frames.hears_end[index]:
+            self.frames.ended(site, item, attempt, started + seconds, seconds)
+        if self.demand is not None:
+            self.demand.settled(site, item)
+            return
         if self._tracks:
-            self._frames.resolved(site, item)
+            self.frames.resolved(site, item)
         for follower in self._followers[index]:
             waiting = self._waiting[follower]
             waiting[item] -= 1
             if not waiting[item]:
-                self._enqueue(follower, item)
+                self.enqueue(follower, item)
 
     def _lost(self, call: Any, site: Site, value: Any) -> dict[int, NodeFailure]:
         """Return the slots that a nested pipeline which is not mapped could not fill, under ``on_error="return"``."""
@@ -320,26 +397,31 @@ class Block:
 
     def _settle_partly(self, site: Site, item: int, lost: Mapping[int, NodeFailure]) -> None:
         """Let the followers know of a step some of whose outputs could not be made, as if its nodes stood here."""
-        if self._tracks:
-            self._frames.resolved(site, item)
+        if self.demand is not None:
+            self.demand.settle_partly(site, item, lost)
+            self.demand.settled(site, item)
+        elif self._tracks:
+            self.frames.resolved(site, item)
         for follower in self._followers[site.index]:
             failure = next((lost[slot] for slot in self._sites[follower].slots if slot in lost), None)
             if failure is not None:
                 self._skip([follower], item, failure)
                 continue
+            if self.demand is not None:
+                continue
             waiting = self._waiting[follower]
             waiting[item] -= 1
             if not waiting[item]:
-                self._enqueue(follower, item)
+                self.enqueue(follower, item)
 
     def _store(self, site: Site, item: int, value: Any) -> BaseException | None:
         if site.out >= 0:
-            self._values[site.out][item] = value
+            self.values[site.out][item] = value
             return None
         problem = wrong_count(site.name, site.outputs, value)
         if problem is None:
             for slot, part in zip(site.outs, value, strict=True):
-                self._values[slot][item] = part
+                self.values[slot][item] = part
         return problem
 
     def _batch_done(self, call: Call, value: Any, error: BaseException | None, started: float, seconds: float) -> None:
@@ -353,7 +435,7 @@ class Block:
             self._failed(call, error, started, seconds)
             return
         for slot, column in zip(site.outs, columns, strict=True):
-            values = self._values[slot]
+            values = self.values[slot]
             for item, part in zip(items, column, strict=True):
                 values[item] = part
         for item in items:
@@ -371,7 +453,7 @@ class Block:
             self._again.append(self._limited(retry))
             if site.wanted & events.NODE_START:
                 for item in call.item if type(call.item) is list else (call.item,):
-                    self._frames.started(site, item, call.attempt + 1)
+                    self.frames.started(site, item, call.attempt + 1)
             return
         if type(call.item) is list and len(call.item) > 1 and self.on_error == "return":
             half = len(call.item) // 2  # find the guilty items, so that the others keep their results
@@ -380,7 +462,7 @@ class Block:
             return
         together = len(call.item) if type(call.item) is list else 1
         for item in call.item if type(call.item) is list else (call.item,):
-            index = self._frames.index(item)
+            index = self.frames.index(item)
             path = self.outer if index is None else (*self.outer, index)
             if together > 1:  # whose fault it is, nobody knows
                 shown = pictures(site.names, [*call.args, *(call.kwargs or {}).values()])
@@ -391,9 +473,9 @@ class Block:
             attempts = min(call.attempt, rule.attempts)
             failure = NodeFailure(site.id, self.job.pipeline, path, shown, error, attempts, call=again, together=together)
             if site.wanted & events.ERROR:
-                self._frames.tell(events.ERROR, self.job.key, site.index, index, self.outer, started + seconds, attempts, failure)
+                self.frames.tell(events.ERROR, self.job.key, site.index, index, self.outer, started + seconds, attempts, failure)
             if site.inner is not None and site.wanted & events.NESTED_END:
-                self._frames.tell(events.NESTED_END, self.job.key, site.index, index, self.outer, started + seconds, 1, seconds)
+                self.frames.tell(events.NESTED_END, self.job.key, site.index, index, self.outer, started + seconds, 1, seconds)
             self._record(site, item, failure, started)
 
     def _record(self, site: Site, item: int, failure: NodeFailure, started: float) -> None:
@@ -405,25 +487,34 @@ class Block:
         if self.on_error == "raise":
             return
         for slot in site.outs:
-            self._values[slot][item] = failure
-        if self._tracks:
-            self._frames.resolved(site, item)
+            self.values[slot][item] = failure
+        if self.demand is not None:
+            self.demand.failed(site.index, item)
+        elif self._tracks:
+            self.frames.resolved(site, item)
         self._skip(list(self._followers[site.index]), item, failure)
+        if self.demand is not None:
+            self.demand.settled(site, item)
 
     def _skip(self, pending: list[int], item: int, failure: NodeFailure) -> None:
         """Put a failure in place of these steps and all that depend on them."""
         while pending:
             index = pending.pop()
-            if self._waiting[index][item] >= NEVER // 2:
+            if self.demand is not None:
+                if not self.demand.skips(index, item):
+                    continue
+            elif self._waiting[index][item] >= NEVER // 2:
                 continue
             self._waiting[index][item] = NEVER
-            if index in self._gathered:
+            if index in self.gathered and self.demand is None:
                 self._undecided[index] -= 1
                 self._flush(index)
             for slot in self._sites[index].outs:
-                self._values[slot][item] = failure
-            if self._tracks:
-                self._frames.resolved(self._sites[index], item)
+                self.values[slot][item] = failure
+            if self.demand is not None:
+                self.demand.settled(self._sites[index], item)
+            elif self._tracks:
+                self.frames.resolved(self._sites[index], item)
             pending.extend(self._followers[index])
 
     def _release(self, index: int) -> None:
@@ -434,7 +525,7 @@ class Block:
 
     def _inner_done(self, made: InnerResult) -> tuple[Any, BaseException | None, NodeFailure | None]:
         if made.recorded is not None:
-            made.recorded.replay(self._frames.tell)
+            made.recorded.replay(self.frames.tell)
         add_tally(self._inner_tally, made.tally)
         if made.values is None:
             return None, None, made.failure
@@ -445,11 +536,11 @@ class Block:
     @property
     def tell(self) -> events.Tell:
         """Who takes the events of this block."""
-        return self._frames.tell
+        return self.frames.tell
 
     def close(self) -> None:
         """End what a failure left open, so that every start that was told has its end."""
-        self._frames.close(self._opened)
+        self.frames.close(self.opened)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -459,7 +550,10 @@ class Block:
         for site in self._sites:
             if site.inner is None:
                 k = site.index
-                total[site.id] = [0, self.ran[k], self.failed[k], self.seconds[k], 0]
+                cached, kept = (0, 0) if self.demand is None else (self.demand.counts(k), self.demand.keeper.bytes[k])
+                total[site.id] = [cached, self.ran[k], self.failed[k], self.seconds[k], kept]
+            elif self.demand is not None:
+                add_tally(total, self.demand.inner_counts(site.index))
         add_tally(total, self._inner_tally)
         return total
 
@@ -467,7 +561,7 @@ class Block:
         """Return the values of the requested outputs."""
         columns = []
         for _, slot in self.job.program.outputs:
-            column = self._values[slot]  # None: an optional input that comes out again and was not given
+            column = self.values[slot]  # None: an optional input that comes out again and was not given
             columns.append(column if column is not None else [self.job.slot_used(slot)] * self.size)
         return columns
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -201,6 +201,8 @@ class InnerCall:
         tell: Who takes events, in the thread that drives the outer block; stays behind when the call travels.
         limits: Whatever spreads limited calls over the run; stays behind too.
         thread: The thread that drives the outer block.
+        lookup: What the run knows of its cache; stays behind too.
+        known: Identities of arguments, where they are known.
     """
 
     step: InnerStep
@@ -211,6 +213,8 @@ class InnerCall:
     tell: events.Tell | None = None
     limits: Any = None
     thread: int = 0
+    lookup: Any = None
+    known: Mapping[str, bytes] = attrs.field(factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (InnerCall, (self.step, self.job, self.outer, self.remote, self.on_error))
@@ -226,6 +230,7 @@ class InnerResult:
         failure: The failure that stopped it.
         tally: Counts per node.
         recorded: Events that were not told while they happened.
+        made: Per output, what the inner block knows of it; empty where it knows nothing.
     """
 
     values: list[Any] | None
@@ -233,6 +238,23 @@ class InnerResult:
     failure: NodeFailure | None
     tally: Tally
     recorded: events.Recorder | None
+    made: Sequence[Made | None] = ()
+
+
+@attrs.frozen(eq=False)
+class Made:
+    """What an inner block knows of an output: a list whose elements have identities of their own.
+
+    Attributes:
+        identity: The identity of the list.
+        references: Per element, the signature of the computation that made it and the number of the output; ``None``
+            where some element is not kept.
+        classes: The user's classes and files that it was made from.
+    """
+
+    identity: bytes
+    references: Sequence[tuple[bytes, int]] | None
+    classes: tuple[tuple[str, bytes], ...]
 
 
 def wrong_count(name: str, outputs: tuple[str, ...], value: Any) -> OutputCountError | None:

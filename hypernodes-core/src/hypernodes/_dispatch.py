@@ -173,7 +173,8 @@ class Dispatcher:
             return (first,)
         if kind == events.ERROR:
             return ("/".join(spot.path[1:]), first.error)  # also about a nested pipeline that could not start
-        return (spot.id, first)
+        self.ctx.signature, self.ctx.identity = first, second
+        return ("/".join(spot.path[1:]), first)  # also about a nested pipeline that was found as a whole
 
     def replay(self, recorder: events.Recorder) -> None:
         """Tell what was recorded elsewhere, with its true times."""

@@ -56,6 +56,7 @@ class Frames:
         for bits in job.wanted:
             heard |= bits
         self._own = job.wanted[0]
+        self.hears_item_cached = is_map and bool(self._own & events.ITEM_CACHED)
         items = events.PIPELINE_START | events.PIPELINE_END | events.ITEM_START | events.ITEM_END
         nested = events.NESTED_START | events.NESTED_END
         self.tracks = bool(self._own & items or heard & nested)
@@ -96,6 +97,19 @@ class Frames:
             outputs = self._shown(site.wanted, outputs)
         index = self.first + item if self.is_map else None
         self.tell(events.NODE_END, self.job.key, site.index, index, self.outer, time, attempt, outputs, seconds)
+
+    def hit(self, site: Site, item: int, signature: str, identity: str) -> None:
+        self.tell(events.CACHE_HIT, self.job.key, site.index, self.index(item), self.outer, self._now(), 1, signature, identity)
+
+    def missed(self, site: Site, item: int, signature: str) -> None:
+        self.tell(events.CACHE_MISS, self.job.key, site.index, self.index(item), self.outer, self._now(), 1, signature)
+
+    def item_cached(self, item: int) -> None:
+        self.tell(events.ITEM_CACHED, self.job.key, ~0, self.index(item), self.outer, self._now())
+
+    @staticmethod
+    def _now() -> float:
+        return perf_counter() + events.EPOCH
 
     def opened(self, item: int) -> None:
         now = perf_counter() + events.EPOCH

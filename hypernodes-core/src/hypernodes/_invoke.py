@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,15 @@ from hypernodes._fast import Counts, located, run_function, tally
 from hypernodes._items import check_mapped, known_length
 from hypernodes._messages import among, picture
 from hypernodes._resolve import Prepared, node_scopes, prepare, with_scopes
+from hypernodes._sessions import notice
 from hypernodes.config import STATE, UNSET
-from hypernodes.engines.runner import Execution, Request, run_info
+from hypernodes.engines.runner import Execution, Request, looked_up, run_info
 from hypernodes.errors import InputError, OptionError
 from hypernodes.pipeline_node import ERROR_MODES, MAP_MODES, check_choice, several_names
 from hypernodes.results import MapResult, Record, RunResult, rows_of
 
 if TYPE_CHECKING:
+    from hypernodes._plan import Planner
     from hypernodes.pipeline import Pipeline
 
 OutputNames = str | Sequence[str] | None
@@ -45,6 +48,8 @@ def ready(pipeline: Pipeline, output_name: OutputNames) -> Prepared:
 
 def run(pipeline: Pipeline, inputs: Mapping[str, Any] | None, output_name: OutputNames) -> RunResult:
     """Run once: as generated code where nothing else is needed."""
+    if pipeline.watches:
+        notice(pipeline)
     prepared = pipeline.prepared.get(output_name) if output_name is None or output_name.__class__ is str else None
     if prepared is None or prepared.generation != STATE.generation:
         prepared = ready(pipeline, output_name)
@@ -83,6 +88,7 @@ def _run_as_block(pipeline: Pipeline, prepared: Prepared, inputs: Mapping[str, A
         record = Record(
             prepared.name, execution.seconds, execution.tally, request.constants, tuple(execution.failures), execution.info.run_id
         )
+        record.why = _why(execution)
         result: RunResult = execution.finish(RunResult(outputs, record))
     return result
 
@@ -102,6 +108,7 @@ def map_all(pipeline: Pipeline, prepared: Prepared, request: Request) -> MapResu
             execution.info.run_id,
             tuple(dict.fromkeys((*request.values, *prepared.outputs))),
         )
+        record.why = _why(execution)
         result: MapResult = execution.finish(MapResult(rows, record))
     return result
 
@@ -124,6 +131,8 @@ def request(
     label: Any,
 ) -> tuple[Prepared, Request]:
     """Check a mapped call and say what to run."""
+    if pipeline.watches:
+        notice(pipeline)
     check_choice("map_mode", map_mode, MAP_MODES)
     check_choice("on_error", on_error, ERROR_MODES)
     if max_failures is not None and (isinstance(max_failures, bool) or not isinstance(max_failures, int) or max_failures < 0):
@@ -196,6 +205,62 @@ def _execution(pipeline: Pipeline, prepared: Prepared, request: Request) -> Exec
         if scopes:
             job = with_scopes(job, scopes)
     return Execution(engine, job, info, request, dispatcher)
+
+
+def _why(execution: Execution) -> Callable[[], Any] | None:
+    """Return a function that works out why nodes ran."""
+    if execution.lookup is None:
+        return None
+    from hypernodes._explain import of_run
+
+    return partial(of_run, execution.lookup.kept_in(), execution.info.pipeline, execution.job.node_ids, execution.info.run_id)
+
+
+def plan(
+    pipeline: Pipeline,
+    inputs: Mapping[str, Any] | None,
+    map_over: str | Sequence[str] | None,
+    map_mode: str,
+    output_name: OutputNames,
+    *,
+    why: bool = False,
+) -> tuple[Prepared, Planner, Callable[[], Any]]:
+    """Look up what a call would do.
+
+    Returns:
+        The pipeline made ready, what was found, and a function that makes the call.
+    """
+    from hypernodes._plan import Planner
+
+    again: Callable[[], Any]
+    if map_over is None:
+        prepared = ready(pipeline, output_name)
+        given = {} if inputs is None else inputs
+        check_inputs(prepared, given, "plan")
+        asked = Request("run", dict(given))
+        again = partial(run, pipeline, asked.constants, output_name)
+    else:
+        names = several_names("plan: map_over", map_over)
+        given = {name: list(value) if name in names and _is_stream(value) else value for name, value in (inputs or {}).items()}
+        prepared, asked = request(pipeline, "map", given, map_over, map_mode, output_name, "raise", None, None)
+        again = partial(_map_again, pipeline, (given, map_over, map_mode, output_name))
+    lookup = None
+    if prepared.job.cached:
+        info = run_info(prepared.name, asked, prepared.effective.engine, prepared.outputs)
+        lookup = looked_up(prepared.job, info)
+    planner = Planner(prepared.job, lookup, why=why)
+    planner.plan(asked)
+    return prepared, planner, again
+
+
+def _map_again(pipeline: Pipeline, asked: tuple[Any, ...]) -> MapResult:
+    given, map_over, map_mode, output_name = asked
+    return map_all(pipeline, *request(pipeline, "map", given, map_over, map_mode, output_name, "raise", None, None))
+
+
+def _is_stream(value: Any) -> bool:
+    """Whether going through a value uses it up; then it is kept for the call that follows."""
+    return not isinstance(value, (str, Mapping)) and hasattr(value, "__next__")
 
 
 def _mapped_rows(blocks: Mapping[int, tuple[int, list[list[Any]]]], names: tuple[str, ...]) -> list[dict[str, Any]]:

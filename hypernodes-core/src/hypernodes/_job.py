@@ -12,6 +12,7 @@ from hypernodes import events
 from hypernodes._batches import containers
 from hypernodes._coroutines import Coroutines
 from hypernodes._declaration import NO_DEFAULT
+from hypernodes._files import file_parameters, with_files
 from hypernodes._program import InnerStep, Program, Step
 from hypernodes.node import DualNode
 
@@ -62,6 +63,7 @@ class Site:
         "chain",
         "defaults",
         "direct",
+        "files",
         "function",
         "guarded",
         "id",
@@ -101,6 +103,7 @@ class Site:
         self.batch: Callable[..., Any] | None = None
         self.batch_size: int | None = None
         self.kinds: dict[str, str] = {}
+        self.files: frozenset[int] = frozenset()
         if isinstance(step, InnerStep):
             self.inner: Job | None = job.inner[index]
             self.name = step.name
@@ -128,10 +131,14 @@ class Site:
             self.batch = node.batch
             self.batch_size = node.options.batch_size
             self.kinds = containers(node.batch)
+        self.files = file_parameters(node)
+        if self.files:
+            self.function = functools.partial(with_files, self.function, self.files, node.root_args)
+            self.batch = self.batch and functools.partial(with_files, self.batch, self.files, node.root_args)
         if job.plain:
             self.batch = self.limit = self.rate = None
             if node.is_async:
-                self.function, self.is_async = functools.partial(run_plainly, node.func), False
+                self.function, self.is_async = functools.partial(run_plainly, self.function), False
         self.guarded = not job.plain and (rule.timeout is not None or self.is_async or bool(job.scopes))
         self.direct = not (self.guarded or self.batch or rule.attempts > 1 or self.limit or self.rate)
         self.simple = self.direct and not self.wanted & ~events.VALUES
@@ -170,6 +177,8 @@ class Job:
         scopes: What surrounds every node where it runs.
         engine: The engine of a nested pipeline that has its own.
         plain: Whether to call functions and nothing else (``pipeline.debug()``).
+        caches: Per scope, the setting of its cache; ``None`` where it has none.
+        strict: Whether a node that changes its arguments is an error.
         simple: Whether generated straight-line code does everything this job needs.
     """
 
@@ -184,12 +193,30 @@ class Job:
     scopes: tuple[Any, ...] = ()
     engine: Any = None
     plain: bool = False
+    caches: tuple[Any, ...] = ()
+    strict: bool = False
     _sites: tuple[Site, ...] | None = attrs.field(default=None, init=False, repr=False)
     _layout: Layout | None = attrs.field(default=None, init=False, repr=False)
     fast: dict[Any, Any] = attrs.field(factory=dict, init=False, repr=False)
     _node_ids: tuple[str, ...] | None = attrs.field(default=None, init=False, repr=False)
     _straight: bool | None = attrs.field(default=None, init=False, repr=False)
     _simple: bool | None = attrs.field(default=None, init=False, repr=False)
+    _cached: bool | None = attrs.field(default=None, init=False, repr=False)
+
+    @property
+    def cached(self) -> bool:
+        """Whether some node's results may come from a cache."""
+        if self._cached is None:
+            inner = any(below.cached for below in self.inner.values())
+            self._cached = inner or any(self.cache_of(k) is not None for k in range(len(self.program.steps)) if k not in self.inner)
+        return self._cached
+
+    def cache_of(self, index: int) -> Any:
+        """Return the setting of the cache that keeps a step's results, ``None`` where there is none."""
+        step = self.program.steps[index]
+        if not self.caches or (isinstance(step, Step) and not step.node.options.cache):
+            return None
+        return self.caches[step.scope]
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -211,7 +238,7 @@ class Job:
         """Whether generated straight-line code does everything this job needs."""
         if self._simple is None:
             heard = any(bits & ~events.VALUES for bits in self.wanted)
-            self._simple = not heard and not self.scopes and all(site.simple for site in self.sites)
+            self._simple = not self.cached and not heard and not self.scopes and all(site.simple for site in self.sites)
         return self._simple
 
     @property
@@ -226,7 +253,7 @@ class Job:
     def straight(self) -> bool:
         """Whether every call needs nothing but calling."""
         if self._straight is None:
-            self._straight = all(site.direct for site in self.sites)
+            self._straight = not self.cached and all(site.direct for site in self.sites)
         return self._straight
 
     @property
@@ -311,6 +338,8 @@ class Job:
                 self.scopes,
                 self.engine,
                 self.plain,
+                self.caches,
+                self.strict,
             ),
         )
 
@@ -324,17 +353,23 @@ class Layout:
         followers: Per step, the steps that wait for it.
         roots: The steps that wait for none.
         scope_steps: Per scope, how many steps stand in it or below.
+        makers: Per slot that a step fills, the step and the number of its output.
+        readers: Per slot, the steps that take it.
     """
 
     waits: tuple[int, ...]
     followers: tuple[tuple[int, ...], ...]
     roots: tuple[int, ...]
     scope_steps: tuple[int, ...]
+    makers: Mapping[int, tuple[int, int]]
+    readers: Mapping[int, tuple[int, ...]]
 
     @classmethod
     def of(cls, program: Program) -> Layout:
         """Work it out, in time linear in steps and arguments."""
         maker: dict[int, int] = {}
+        makers: dict[int, tuple[int, int]] = {}
+        readers: dict[int, list[int]] = {}
         waits: list[int] = []
         followers: list[list[int]] = [[] for _ in program.steps]
         scope_steps = [0] * len(program.scopes)
@@ -344,10 +379,14 @@ class Layout:
             for earlier in before:
                 followers[earlier].append(k)
             maker.update(dict.fromkeys(step.outs, k))
+            makers.update((slot, (k, position)) for position, slot in enumerate(step.outs))
+            for slot in dict.fromkeys(step.args):
+                readers.setdefault(slot, []).append(k)
             for scope in _chain(program, step.scope):
                 scope_steps[scope] += 1
         roots = tuple(k for k, count in enumerate(waits) if not count)
-        return cls(tuple(waits), tuple(map(tuple, followers)), roots, tuple(scope_steps))
+        reading = {slot: tuple(steps) for slot, steps in readers.items()}
+        return cls(tuple(waits), tuple(map(tuple, followers)), roots, tuple(scope_steps), makers, reading)
 
 
 def _chain(program: Program, scope: int) -> tuple[int, ...]:

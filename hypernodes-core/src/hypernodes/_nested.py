@@ -8,7 +8,7 @@ from typing import Any
 
 from hypernodes import events
 from hypernodes._block import Block
-from hypernodes._calls import BlockResult, InnerCall, InnerResult
+from hypernodes._calls import BlockResult, InnerCall, InnerResult, Made
 from hypernodes._declaration import NO_DEFAULT
 from hypernodes._items import count_items
 from hypernodes._program import InnerStep
@@ -64,6 +64,8 @@ class Nested:
             is_map=bool(step.mapped),
             remote=call.remote,
             limits=call.limits,
+            lookup=call.lookup,
+            known={name: identity for name, identity in call.known.items() if name not in step.mapped},
         )
         self._started = perf_counter()
         self._map(events.MAP_START, size)
@@ -80,7 +82,10 @@ class Nested:
             return InnerResult(None, result.failures, result.failure, result.tally, self.recorder)
         columns = dict(zip((name for name, _ in self.job.program.outputs), result.columns, strict=True))
         values: list[Any] = []
+        made: list[Made | None] = []
+        slots = dict(self.job.program.outputs)
         for name in step.results:
+            made.append(block.demand.made_list(slots[name]) if name in columns and step.mapped and block.demand is not None else None)
             if name in columns:
                 values.append(list(columns[name]) if step.mapped else columns[name][0])
             elif name in step.mapped:
@@ -88,4 +93,4 @@ class Nested:
             else:
                 value = block.given[name] if name in block.given else self.job.value_used(name)
                 values.append([value] * block.size if step.mapped else value)
-        return InnerResult(values, result.failures, None, result.tally, self.recorder)
+        return InnerResult(values, result.failures, None, result.tally, self.recorder, made)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from hypernodes._job import Job, Rule
 from hypernodes._program import Compiled, InnerStep, Step, compile_program
 from hypernodes.callbacks import PipelineCallback, RunInfo
 from hypernodes.config import UNSET
-from hypernodes.errors import CacheWarning, CapabilityError
+from hypernodes.errors import CapabilityError
 
 if TYPE_CHECKING:
     from hypernodes.pipeline import Pipeline
@@ -170,12 +169,6 @@ def prepare(pipeline: Pipeline, outputs: Sequence[str], extra: Sequence[Pipeline
     compiled = _program_of(pipeline, tuple(outputs), effective, plain=plain)
     resolver = _Resolver(compiled.program.name, effective.engine, tuple(extra), plain=plain)
     job = resolver.job(compiled, effective, (), (), None)
-    if resolver.caches:
-        warnings.warn(
-            f"this version of hypernodes-core computes every result again: {resolver.caches[0]!r} is accepted and not used yet",
-            CacheWarning,
-            stacklevel=5,
-        )
     return Prepared(
         generation=generation,
         name=compiled.program.name,
@@ -244,7 +237,6 @@ class _Resolver:
         self.extra = extra
         self.groups: list[tuple[PipelineCallback, ...]] = []
         self.places: dict[tuple[int, ...], dict[int, Place]] = {}
-        self.caches: list[Any] = []
 
     def job(self, compiled: Compiled, effective: Effective, key: tuple[int, ...], path: tuple[str, ...], engine: Any) -> Job:
         program = compiled.program
@@ -252,9 +244,6 @@ class _Resolver:
         for index, owner in enumerate(compiled.owners[1:], start=1):
             around = scopes[program.scopes[index].parent]
             scopes.append(around if self.plain else nested_settings(owner.node, owner.pipeline, around))
-        for scope in scopes:
-            if scope.cache is not None:
-                self.caches.append(scope.cache)
         groups = [self.group(scope) for scope in scopes]
         bound = {}
         for entry in program.inputs:
@@ -286,6 +275,8 @@ class _Resolver:
             wanted=tuple(wanted(self.groups[group]) for group in groups),
             engine=engine,
             plain=self.plain,
+            caches=() if self.plain else tuple(scope.cache for scope in scopes),
+            strict=scopes[0].strict,
         )
 
     def group(self, effective: Effective) -> int:

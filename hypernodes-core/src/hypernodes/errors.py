@@ -33,6 +33,7 @@
 
     HyperNodesWarning (UserWarning)
     ├── TypeMismatchWarning                   annotations that contradict
+    ├── RedefinedWarning                      a notebook cell was run again, and a pipeline holds what it defined before
     ├── CallbackWarning                       a callback raised and was dropped
     ├── PluginWarning                         a plugin is broken or an installation is mixed up
     └── CacheWarning                          the cache did less than it was asked to
@@ -171,6 +172,10 @@ class HyperNodesWarning(UserWarning):
 
 class TypeMismatchWarning(HyperNodesWarning):
     """A node's return annotation contradicts the parameter that consumes it."""
+
+
+class RedefinedWarning(HyperNodesWarning):
+    """A definition was run again in a notebook; a pipeline that was built before holds the earlier one."""
 
 
 class CallbackWarning(HyperNodesWarning):

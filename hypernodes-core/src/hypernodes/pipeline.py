@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,6 +15,7 @@ from hypernodes._graph import Graph, as_member
 from hypernodes._invoke import OutputNames
 from hypernodes._messages import among, counted, did_you_mean, listed, picture
 from hypernodes._resolve import Prepared
+from hypernodes._sessions import current, up_to_date
 from hypernodes.config import UNSET, bump, validate
 from hypernodes.errors import OptionError, TypeMismatchError, TypeMismatchWarning
 from hypernodes.node import Node
@@ -24,6 +24,9 @@ from hypernodes.results import MapResult, RunResult
 
 if TYPE_CHECKING:
     from typing import Never, Self
+
+    from hypernodes._explain import Explanation
+    from hypernodes._plan import Plan
 
 
 class Pipeline:
@@ -92,6 +95,8 @@ class Pipeline:
         self.graph = Graph(members)
         self.nodes: tuple[Node[..., Any] | PipelineNode, ...] = self.graph.nodes
         self.nested: tuple[PipelineNode, ...] = tuple(member for member in members if isinstance(member, PipelineNode))
+        self.watched = up_to_date(self.nodes)
+        self.watches: bool = bool(self.watched) or any(member.pipeline.watches for member in self.nested)
         self.programs: dict[Any, Any] = {}
         self.prepared: dict[Any, Prepared] = {}
         self.debugging = False
@@ -251,6 +256,76 @@ class Pipeline:
         request.ordered, request.window, request.keep = ordered, window, False
         return _invoke.stream(self, prepared, request)
 
+    # -- asking before running ------------------------------------------------------------------------------------
+
+    def plan(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        map_over: str | Sequence[str] | None = None,
+        map_mode: Literal["zip", "product"] = "zip",
+        output_name: OutputNames = None,
+        **unknown: Never,
+    ) -> Plan:
+        """Say what a call would do: what is cached, what must run, what depends on it. Nothing runs.
+
+        Args:
+            inputs: As for ``run``, or for ``map`` where ``map_over`` is given.
+            map_over: The mapped input or inputs; ``None`` plans a ``run``.
+            map_mode: As for ``map``.
+            output_name: As for ``run``.
+
+        Returns:
+            Counts and expected time per node, and what becomes of each item; ``plan.run()`` makes the call.
+
+        Example:
+            >>> print(Pipeline([double]).plan({"x": [1, 2, 3]}, map_over="x"))
+            0 cached, 3 to run
+        """
+        from hypernodes._plan import Plan
+
+        no_more_options("plan", unknown, ("inputs", "map_over", "map_mode", "output_name"), self.root_args)
+        prepared, planner, again = _invoke.plan(self, inputs, map_over, map_mode, output_name)
+        return Plan(prepared.name, planner.nodes, again)
+
+    def explain(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        map_over: str | Sequence[str] | None = None,
+        map_mode: Literal["zip", "product"] = "zip",
+        output_name: OutputNames = None,
+        *,
+        node: str | None = None,
+        item: int | None = None,
+        **unknown: Never,
+    ) -> Explanation:
+        """Say why nodes would run: the first part of each that differs from the nearest earlier result, old and new.
+
+        Args:
+            inputs: As for ``plan``.
+            map_over: As for ``plan``.
+            map_mode: As for ``plan``.
+            output_name: As for ``plan``.
+            node: Only this node, by id or name.
+            item: Only this item of the map.
+
+        Returns:
+            One ``Reason`` per node and item that would run; prints as one line per node and cause.
+        """
+        from hypernodes._explain import Explanation
+
+        names = ("inputs", "map_over", "map_mode", "output_name", "node", "item")
+        no_more_options("explain", unknown, names, self.root_args)
+        prepared, planner, _ = _invoke.plan(self, inputs, map_over, map_mode, output_name, why=True)
+        known = prepared.job.node_ids
+        if node is not None and not any(node in (each, each.rpartition("/")[2]) for each in known):
+            msg = f"explain: pipeline '{prepared.name}' has no node '{node}'; {among(node, known, 'it has')}"
+            raise OptionError(msg)
+        return Explanation(
+            reason
+            for reason in planner.reasons
+            if (node is None or node in (reason.node, reason.node.rpartition("/")[2])) and (item is None or reason.item[:1] == (item,))
+        )
+
     # -- nesting --------------------------------------------------------------------------------------------------
 
     def as_node(
@@ -402,7 +477,7 @@ class Pipeline:
                 member.pipeline.refresh()
                 members.append(member)
             else:
-                members.append(_current(member))
+                members.append(current(member))
         self._build(members)
         self._check_types(stacklevel=3)
         bump()
@@ -445,17 +520,3 @@ def _restored(kind: type[Pipeline], nodes: Sequence[Any], settings: dict[str, An
     pipeline._bound = bound  # noqa: SLF001 - making one of our own
     pipeline._build(nodes)  # noqa: SLF001 - making one of our own
     return pipeline
-
-
-def _current(member: Node[..., Any]) -> Node[..., Any]:
-    """Return the definition that a node's name stands for now."""
-    import sys
-
-    found: Any = sys.modules.get(getattr(member, "__module__", "") or "")
-    for part in getattr(member, "__qualname__", "").split("."):
-        found = getattr(found, part, None)
-    if isinstance(found, Node):
-        return found
-    if inspect.isfunction(found) and inspect.isfunction(member.func) and found is not member.func:
-        return member.with_function(found)
-    return member

@@ -6,11 +6,14 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from hypernodes._failures import NodeFailure
+
+if TYPE_CHECKING:
+    from hypernodes._explain import Explanation
 
 _COUNT = itertools.count()
 
@@ -108,7 +111,7 @@ class Record:
         columns: Names of the mapped inputs and of the outputs of a map.
     """
 
-    __slots__ = ("_run_id", "columns", "failures", "inputs", "pipeline", "seconds", "tally")
+    __slots__ = ("_run_id", "columns", "failures", "inputs", "pipeline", "seconds", "tally", "why")
 
     def __init__(
         self,
@@ -121,6 +124,7 @@ class Record:
         columns: tuple[str, ...] = (),
     ) -> None:
         self.columns = columns
+        self.why: Callable[[], Any] | None = None  # stays behind when the result travels
         self.pipeline = pipeline
         self.seconds = seconds
         self.tally = tally
@@ -134,6 +138,12 @@ class Record:
         if self._run_id is None:
             self._run_id = new_run_id()
         return self._run_id
+
+    def explain(self) -> Any:
+        """Why nodes ran; nothing where no cache was asked."""
+        from hypernodes._explain import Explanation
+
+        return self.why() if self.why is not None else Explanation()
 
     def stats(self) -> RunStats:
         """The counts as statistics."""
@@ -197,6 +207,14 @@ class RunResult(dict[str, Any]):
         """Whether nothing failed."""
         return not self._record.failures
 
+    def explain(self) -> Explanation:
+        """Return why nodes ran: what differed from the nearest earlier result; one ``Reason`` per result that was made.
+
+        Empty where nothing ran, where there is no cache, and after the result has travelled to another process.
+        """
+        explanation: Explanation = self._record.explain()
+        return explanation
+
     def __reduce__(self) -> tuple[Any, ...]:
         return (RunResult, (dict(self), self._record))
 
@@ -242,6 +260,14 @@ class MapResult(list[dict[str, Any]]):
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self._record.failures
+
+    def explain(self) -> Explanation:
+        """Return why nodes ran: what differed from the nearest earlier result; one ``Reason`` per result that was made.
+
+        Empty where nothing ran, where there is no cache, and after the result has travelled to another process.
+        """
+        explanation: Explanation = self._record.explain()
+        return explanation
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame``: mapped inputs and outputs as columns, one row per item.

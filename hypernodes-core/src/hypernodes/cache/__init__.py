@@ -2,32 +2,97 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from hypernodes.cache.opened import Cache
+
+_NUMBERS = itertools.count()
 
 
 def _text(path: str | os.PathLike[str]) -> str:
     return os.fspath(path)
 
 
+class _Setting:
+    """What can be done with a cache besides running pipelines."""
+
+    def _opened(self) -> Cache:
+        from hypernodes.cache.opened import open_cache
+
+        cache = open_cache(self)
+        cache.refresh()
+        return cache
+
+    def invalidate(self, node: str | None = None, *, pipeline: str | None = None) -> int:
+        """Forget results, so that they are computed again.
+
+        Args:
+            node: Name or id of a node; all nodes when left out.
+            pipeline: Name of the pipeline that was called; all when left out.
+
+        Returns:
+            How many results were forgotten.
+        """
+        return self._opened().invalidate(node, pipeline)
+
+    def clear(self) -> int:
+        """Forget all results, and return how many they were."""
+        return self._opened().invalidate()
+
+    def __len__(self) -> int:
+        return len(self._opened())
+
+    def __bool__(self) -> bool:
+        return True  # an empty cache is a cache all the same
+
+
 @attrs.frozen
-class DiskCache:
-    """A cache below a directory or URL.
+class DiskCache(_Setting):
+    """A cache below a directory.
 
     Args:
-        path: A local directory, or any fsspec URL such as ``s3://bucket/prefix``.
+        path: The directory; made when the first result is kept.
     """
 
     path: str = attrs.field(default=".cache", converter=_text)
 
+    def key(self) -> tuple[Any, ...]:
+        """Return what equal caches have in common."""
+        return ("disk", os.path.abspath(self.path))  # noqa: PTH100 - as it was written, links and all
+
+    def open(self) -> Cache:
+        """Return the cache at work."""
+        from hypernodes.cache.opened import Cache
+        from hypernodes.cache.store import LocalStore
+
+        return Cache(LocalStore(self.path), f"cache '{self.path}'")
+
 
 @attrs.frozen
-class MemoryCache:
-    """A cache in this process's memory.
+class MemoryCache(_Setting):
+    """A cache in this process's memory. It travels empty.
 
     Args:
-        max_size: The most bytes it may hold; ``None`` for no limit.
+        max_size: The most bytes it may hold; what was used least goes first. ``None`` for no limit.
     """
 
     max_size: int | None = None
+    _number: int = attrs.field(factory=lambda: next(_NUMBERS), init=False, repr=False)
+
+    def key(self) -> tuple[Any, ...]:
+        """Return what tells this cache from every other."""
+        return ("memory", os.getpid(), self._number)
+
+    def open(self) -> Cache:
+        """Return the cache at work."""
+        from hypernodes.cache.opened import Cache
+
+        return Cache(None, "the memory cache", self.max_size)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (MemoryCache, (self.max_size,))

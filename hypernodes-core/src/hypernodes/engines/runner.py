@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hypernodes._calls import BlockResult
     from hypernodes._dispatch import Dispatcher
     from hypernodes._job import Job
+    from hypernodes._lookup import Lookup
     from hypernodes.engines.base import Engine
 
 PATIENCE_S = 0.02  # a block is cut when collecting its items took longer
@@ -80,7 +81,9 @@ class Execution:
         outer: Indices of the maps around this one.
     """
 
-    def __init__(self, engine: Engine, job: Job, info: RunInfo, request: Request, dispatcher: Dispatcher | None) -> None:
+    def __init__(
+        self, engine: Engine, job: Job, info: RunInfo, request: Request, dispatcher: Dispatcher | None, lookup: Lookup | None = None
+    ) -> None:
         self.engine = engine
         self.job = job
         self.info = info
@@ -92,6 +95,7 @@ class Execution:
         self.done = 0
         self.outer: tuple[int, ...] = ()
         self.failed_items: set[int] = set()
+        self.lookup = lookup if lookup is not None else looked_up(job, info) if job.cached else None
         self._coroutines = Coroutines()
         self._limits = RateLimits()
         self._made = 0
@@ -125,6 +129,8 @@ class Execution:
     def close(self) -> None:
         """Let go of what the run held."""
         self._coroutines.close()
+        if self.lookup is not None:
+            self.lookup.notes.flush()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
@@ -200,6 +206,7 @@ class Execution:
             request.on_error,
             self.outer,
             self._carrier(),
+            self.lookup,
         )
         if not self.engine.capabilities.shares_memory:
             common.packed()  # what cannot travel is told before anything runs
@@ -298,6 +305,13 @@ class Execution:
         return error
 
 
+def looked_up(job: Job, info: RunInfo) -> Lookup:
+    """Work out who each step of a job is."""
+    from hypernodes._lookup import Lookup, RunNotes
+
+    return Lookup(job, RunNotes(info.run_id, info.pipeline))
+
+
 def raise_failure(failure: NodeFailure, advice: str) -> None:
     """Raise what the node raised, as itself, with a note that says where."""
     failure.annotate(advice)
@@ -339,7 +353,7 @@ class _InnerExecution(Execution):
     """The same for a nested pipeline: events go to the block around it, failures are left to it."""
 
     def __init__(self, engine: Engine, job: Job, info: RunInfo, request: Request, block: Block) -> None:
-        super().__init__(engine, job, info, request, None)
+        super().__init__(engine, job, info, request, None, None if block.demand is None else block.demand.lookup)
         self.block = block
         self.outer = block.outer
         if block.limits is not None:

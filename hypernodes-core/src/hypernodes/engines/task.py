@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -19,6 +19,9 @@ from hypernodes._fast import Counts, located, map_function, tally
 from hypernodes._job import Job
 from hypernodes._packing import pack, unpack
 from hypernodes.errors import CapabilityError, TaskError
+
+if TYPE_CHECKING:
+    from hypernodes._lookup import Lookup
 
 Driver: TypeAlias = Callable[[Block], BlockResult]
 
@@ -36,6 +39,7 @@ class Common:
         on_error: ``"raise"`` or ``"return"``.
         outer: Indices of the maps around this one.
         carrier: Text that callbacks send to workers.
+        lookup: What the run knows of its cache; ``None`` without one.
     """
 
     key: str
@@ -46,12 +50,25 @@ class Common:
     on_error: str
     outer: tuple[int, ...]
     carrier: Mapping[str, str]
+    lookup: Lookup | None = None
+    recipes: Any = None
     _packed: bytes | None = attrs.field(default=None, init=False, repr=False)
+
+    def looked_up(self) -> Lookup | None:
+        """Return what the run knows of its cache; in another process, worked out from what travelled."""
+        if self.lookup is None and self.recipes is not None:
+            from hypernodes._lookup import Lookup
+
+            notes, recipes = self.recipes
+            self.lookup = Lookup(self.job, notes, recipes)
+        return self.lookup
 
     def packed(self) -> bytes:
         """Return it as bytes, made once."""
         if self._packed is None:
-            parts = (self.key, self.job, dict(self.constants), self.mapped, self.is_map, self.on_error, self.outer, dict(self.carrier))
+            constants, carrier = dict(self.constants), dict(self.carrier)
+            recipes = None if self.lookup is None else (self.lookup.notes, self.lookup.travelling())
+            parts = (self.key, self.job, constants, self.mapped, self.is_map, self.on_error, self.outer, carrier, None, recipes)
             try:
                 self._packed = pack("job", parts)
             except Exception as error:
@@ -151,6 +168,7 @@ class Task:
             is_map=common.is_map,
             remote=self.remote,
             limits=self.limits,
+            lookup=common.looked_up(),
         )
         with surroundings(self.coroutines if live else None, common.carrier):
             result = (driver or drive)(block)

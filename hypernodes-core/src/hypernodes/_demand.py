@@ -1,0 +1,821 @@
+"""Look-up and demand: which calls of a block are in the cache, which must be made, which are not needed at all.
+
+Every step × item has a state. A sweep goes backward from what is wanted: a step that the cache knows by its signature
+ends it there. Where it does not, its upstreams are asked who they are; once they are known, the step is looked up by
+the identities of its arguments; what is missing then must run, and only then are values read. What turns out otherwise
+later (an unreadable value, an upstream that came out different) opens the question again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Any, Final
+
+from hypernodes import events
+from hypernodes._calls import Call, InnerResult, Made
+from hypernodes._declaration import NO_DEFAULT
+from hypernodes._hashing import digest
+from hypernodes._job import UNSETTLED, Site
+from hypernodes._keep import UNKNOWABLE, Keeper, Kept
+from hypernodes._lookup import Lookup
+from hypernodes.cache.entry import Entry
+from hypernodes.cache.opened import GONE
+from hypernodes.identity import values as value_identity
+from hypernodes.identity.signature import DEFAULT, IGNORED, by_signature, by_value
+
+if TYPE_CHECKING:
+    from hypernodes._block import Block
+
+IDLE: Final = 0  # nobody needs it
+UNDECIDED: Final = 1  # not found by signature; waits to learn who its arguments are
+HIT: Final = 2  # in the cache
+WAITING: Final = 3  # must run; waits for values
+READY: Final = 4  # may run now, or runs
+DONE: Final = 5  # has run
+FAILED: Final = 6  # failed, or cannot run because something before it failed
+FOLLOWING: Final = 7  # the same computation is being made for another item
+
+PENDING: Final = frozenset({UNDECIDED, WAITING, READY})  # states of items that may still join a batch
+UNSETTLED_STATES: Final = PENDING | {FOLLOWING}
+
+
+class Reader:
+    """What a call that reads from a cache has in place of a step."""
+
+    guarded = False
+    is_async = False
+    rate = None
+    limit = None
+    scopes = ()
+
+
+READER: Final[Any] = Reader()
+
+
+class Demand:
+    """Decides about every step × item of one block.
+
+    Args:
+        block: The block; its columns hold the values.
+        lookup: The recipes of its steps.
+        known: Identities of inputs that whoever runs the block knows already.
+    """
+
+    def __init__(self, block: Block, lookup: Lookup, known: Mapping[str, bytes]) -> None:
+        job, size = block.job, block.size
+        self.block = block
+        self.size = size
+        self.lookup = lookup
+        self.recipes = lookup.recipes
+        self.caches = lookup.caches
+        self.keeper = Keeper(block, lookup)
+        self.begun = False
+        self.holding = 0  # reads that must end before the first item is opened
+        self._known = known
+        self._sites = job.sites
+        self._values = block.values
+        self._makers, self._readers = job.layout.makers, job.layout.readers
+        self._followers = job.layout.followers
+        steps = range(len(self._sites))
+        self.state = [bytearray(size) for _ in steps]
+        self.entries: list[list[Entry | None]] = [[None] * size for _ in steps]
+        self._keys: list[list[bytes | None] | None] = [None] * len(self._sites)
+        self._shallow: list[dict[int, bytes]] = [{} for _ in steps]
+        self._awaiting: list[dict[int, int]] = [{} for _ in steps]
+        self._missing: list[dict[int, int]] = [{} for _ in steps]
+        self._rejected: list[set[int]] = [set() for _ in steps]
+        self._unreadable: dict[tuple[int, int], Entry] = {}
+        self._told: list[set[int]] = [set() for _ in steps]
+        self._resolved: list[set[int]] = [set() for _ in steps]
+        self._active = [0] * size  # per item, the steps that are not settled, and the reads under way
+        self._want: dict[int, bytearray] = {slot: bytearray(size) for slot in self._makers}
+        self._ids: dict[int, list[bytes | None]] = {slot: [None] * size for slot in self._makers}
+        self._sources = [self._sources_of(k) for k in steps]
+        self._leading: dict[bytes, list[tuple[int, int]]] = {}
+        self._leads: dict[tuple[int, int], bytes] = {}
+        self._file_waits: dict[tuple[int, int], list[int]] = {}
+        self._to_read: dict[tuple[int, int], list[int]] = {}
+        self._demanded: dict[int, list[int]] = {}
+        self._lost: set[tuple[int, int]] = set()  # outputs that a nested pipeline could not make
+        self._todo: list[tuple[int, int]] = []
+        self._old: dict[tuple[int, int], tuple[bytes | None, ...]] = {}
+        self._working = False
+        self._live = False
+
+    # -- who goes into a step -------------------------------------------------------------------------------------
+
+    def _sources_of(self, k: int) -> list[bytes | int]:
+        """Return per argument what its reference is: a constant, or the slot to ask (negative: as a file)."""
+        recipe = self.recipes[k]
+        if recipe is None:
+            return []
+        site = self._sites[k]
+        sources: list[bytes | int] = []
+        for position, slot in enumerate(site.slots):
+            if position in recipe.ignored:
+                sources.append(IGNORED)
+            elif slot in self._makers or self._values[slot] is not None:
+                sources.append(~slot if position in recipe.files else slot)
+            else:
+                sources.append(self._default(site, position))
+        return sources
+
+    def _default(self, site: Site, position: int) -> bytes:
+        """Return the reference of an argument that nobody gives."""
+        key = (site.index, position)
+        found = self.lookup.defaults.get(key)
+        if found is None:
+            value = site.defaults[position]
+            if site.inner is not None:
+                value = site.inner.bound_inputs.get(site.names[position], NO_DEFAULT)
+            found = DEFAULT
+            if value is not NO_DEFAULT and type(value) is not object:
+                try:
+                    found = by_value(value_identity.identity(value))
+                except value_identity.Unidentifiable:
+                    found = DEFAULT  # it is part of the code, for what can be told of it
+            self.lookup.defaults[key] = found
+        return found
+
+    def _input_references(self, source: int) -> list[bytes | None]:
+        """Return the references of an input over all items, worked out once."""
+        found = self._ids.get(source)
+        if found is not None:
+            return found
+        if not self.size:
+            return []
+        slot = source if source >= 0 else ~source
+        column = self._values[slot]
+        entry = next(entry for entry in self.block.job.program.inputs if entry.slot == slot)
+        if source >= 0 and entry.outer is not None and self._values[entry.outer] is column:
+            made = self._input_references(entry.outer)
+        elif source >= 0 and entry.outer is None and entry.name in self._known:
+            made = [by_value(self._known[entry.name])] * self.size
+        elif self.block.varies[slot]:
+            made = [self._reference(value, source, entry.name) for value in column]
+        else:
+            memo = self.lookup.bound.get(source)
+            if memo is None or memo[1] is not column[0]:
+                memo = self.lookup.bound[source] = (self._reference(column[0], source, entry.name), column[0])
+            made = [memo[0]] * self.size
+        self._ids[source] = made
+        return made
+
+    def _reference(self, value: Any, source: int, name: str) -> bytes:
+        if source < 0:
+            from hypernodes._file import coerce
+
+            value = coerce(value)
+        try:
+            return by_value(value_identity.identity(value))
+        except value_identity.Unidentifiable as reason:
+            self.keeper.reasons[~source if source < 0 else source] = (name, reason)
+            return UNKNOWABLE
+
+    def _ref(self, source: int, item: int) -> bytes | None:
+        """Return the reference of a value, ``None`` while nobody knows it."""
+        if source < 0:
+            return self._file_ref(source, item)
+        made = self._makers.get(source)
+        if made is None:
+            return self._input_references(source)[item]
+        found = self._ids[source][item]
+        if found is None and self.state[made[0]][item] == HIT:
+            entry = self.entries[made[0]][item]
+            assert entry is not None  # noqa: S101 - a hit has one
+            found = self._ids[source][item] = by_value(entry.parts[made[1]].identity)
+        return found
+
+    def _file_ref(self, source: int, item: int) -> bytes | None:
+        slot = ~source
+        if slot not in self._makers:
+            return self._input_references(source)[item]
+        value = self._values[slot][item]
+        return None if value is UNSETTLED else self._reference(value, source, "")
+
+    def _deep_keys(self) -> None:
+        """Work out the signatures that are known before any value exists."""
+        varies = self.block.varies
+        for k, recipe in enumerate(self.recipes):
+            if recipe is None or not self.lookup.has_deep[k]:
+                continue
+            columns: list[Sequence[bytes | None]] = []
+            fixed = True
+            for source in self._sources[k]:
+                if isinstance(source, bytes):
+                    columns.append([source] * self.size)
+                elif source in self._makers:
+                    maker, output = self._makers[source]
+                    keys = self._keys[maker]
+                    assert keys is not None  # noqa: S101 - has_deep says so
+                    columns.append([None if key is None else by_signature(key, output) for key in keys])
+                    fixed = fixed and not varies[source]
+                else:
+                    columns.append(self._input_references(source))
+                    fixed = fixed and not varies[source if source >= 0 else ~source]
+            made = _signatures(recipe.prefix, columns, 1 if fixed and self.size else self.size)
+            self._keys[k] = made * self.size if fixed and self.size else made
+
+    # -- the sweep ------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Look everything up that the requested outputs need."""
+        self.begun = True
+        self._deep_keys()
+        for _, slot in self.block.job.program.outputs:
+            if slot in self._makers:
+                self._want[slot] = bytearray(b"\1") * self.size
+                self._demanded[self._makers[slot][0]] = list(range(self.size))
+        if self._demanded:
+            self._sweep()
+        self._agree_all()
+        self._live = True
+        self._work()
+        self.holding = len(self._to_read)
+
+    def _work(self) -> None:
+        """Go on until nothing changes any more."""
+        if self._working:
+            return
+        self._working = True
+        try:
+            while self._demanded or self._todo:
+                if self._demanded:
+                    self._sweep()
+                else:
+                    k, item = self._todo.pop()
+                    self._spread(k, item)
+        finally:
+            self._working = False
+
+    def _sweep(self) -> None:
+        demanded, self._demanded = self._demanded, {}
+        heap = [-k for k in demanded]
+        heapify(heap)
+        missed: dict[int, list[int]] = {}
+        while heap:
+            k = -heappop(heap)
+            items = demanded.pop(k, None)
+            if items is None:
+                continue
+            state = self.state[k]
+            items = [item for item in dict.fromkeys(items) if state[item] == IDLE]
+            misses = self._look_up(k, items)
+            if not misses:
+                continue
+            missed[k] = misses
+            recipe = self.recipes[k]
+            for position, slot in enumerate(self._sites[k].slots):
+                made = self._makers.get(slot)
+                if made is None or (recipe is not None and position in recipe.ignored):
+                    continue
+                if made[0] not in demanded:
+                    heappush(heap, -made[0])
+                    demanded[made[0]] = []
+                demanded[made[0]].extend(misses)
+        for k in sorted(missed):
+            self._decide(k, missed[k])
+
+    def _look_up(self, k: int, items: list[int]) -> list[int]:
+        """Look items up by signature; return those that are not there."""
+        keys, recipe, cache = self._keys[k], self.recipes[k], self.caches[k]
+        if keys is None or recipe is None or cache is None or not items:
+            for item in items:
+                self._set(k, item, UNDECIDED)
+            return items
+        misses = []
+        rejected = self._rejected[k]
+        wanted = [b"" if (key := keys[item]) is None else key for item in items]
+        for item, entry in zip(items, cache.find(wanted), strict=True):
+            if entry is not None and item not in rejected and self.lookup.fresh(recipe, entry):
+                self._hit(k, item, entry)
+            else:
+                self._set(k, item, UNDECIDED)
+                misses.append(item)
+        return misses
+
+    def _set(self, k: int, item: int, state: int) -> None:
+        before = self.state[k][item]
+        self.state[k][item] = state
+        self._active[item] += (state in UNSETTLED_STATES) - (before in UNSETTLED_STATES)
+        if k in self.block.gathered:
+            change = (state in PENDING) - (before in PENDING)
+            if change and not (before == READY and state in (DONE, FAILED)):
+                self.block.expect(k, change)
+
+    def _hit(self, k: int, item: int, entry: Entry) -> None:
+        self._set(k, item, HIT)
+        self.entries[k][item] = entry
+        for output, slot in enumerate(self._sites[k].outs):
+            if self._want[slot][item] and self._values[slot][item] is UNSETTLED:
+                self._ask(k, output, item)
+        if self._live and self._concerns_others(k, item):
+            self._todo.append((k, item))
+
+    def _ask(self, k: int, output: int, item: int) -> None:
+        """Ask for a value to be read."""
+        self._to_read.setdefault((k, output), []).append(item)
+        self._active[item] += 1
+
+    def _concerns_others(self, k: int, item: int) -> bool:
+        return any(item in self._awaiting[follower] or self.state[follower][item] in (HIT, DONE) for follower in self._followers[k])
+
+    def _decide(self, k: int, items: Iterable[int]) -> None:
+        """Look steps up by the identities of their arguments, where all are known; what is not found must run."""
+        recipe, cache = self.recipes[k], self.caches[k]
+        if recipe is None or cache is None:
+            for item in items:
+                self._must_run(k, item)
+            return
+        sources = self._sources[k]
+        asked: list[int] = []
+        keys: list[bytes] = []
+        for item in items:
+            if self.state[k][item] != UNDECIDED:
+                continue
+            references: list[bytes] = []
+            unknown: set[int] = set()
+            for source in sources:
+                reference = source if isinstance(source, bytes) else self._ref(source, item)
+                if reference is None:
+                    unknown.add(source)  # type: ignore[arg-type]
+                else:
+                    references.append(reference)
+            if UNKNOWABLE in references:
+                self.keeper.explain_unknowable(k)
+                self._must_run(k, item)
+            elif unknown:
+                self._await(k, item, unknown)
+            else:
+                key = self._shallow[k][item] = digest(recipe.prefix + b"".join(references))
+                asked.append(item)
+                keys.append(key)
+        found = cache.find(keys) if keys else []
+        deep = self._keys[k]
+        for item, key, entry in zip(asked, keys, found, strict=True):
+            if entry is not None and item not in self._rejected[k] and self.lookup.fresh(recipe, entry):
+                if deep is not None and deep[item] != key and deep[item] is not None and self.untainted(k, item):
+                    cache.alias(deep[item], entry)  # type: ignore[arg-type]
+                self._hit(k, item, entry)
+            else:
+                self._must_run(k, item)
+
+    def _await(self, k: int, item: int, unknown: set[int]) -> None:
+        """Remember how many upstreams are not known yet."""
+        steps = set()
+        for source in unknown:
+            if source >= 0:
+                steps.add(self._makers[source][0])
+            else:
+                self._wish(~source, item)
+                self._file_waits.setdefault((~source, item), []).append(k)
+        self._awaiting[k][item] = len(steps)
+
+    def _wish(self, slot: int, item: int) -> None:
+        """Ask for a value."""
+        if self._want[slot][item]:
+            return
+        self._want[slot][item] = 1
+        maker, output = self._makers[slot]
+        state = self.state[maker][item]
+        if state == HIT:
+            self._ask(maker, output, item)
+        elif state == IDLE:
+            self._demanded.setdefault(maker, []).append(item)
+
+    def _must_run(self, k: int, item: int) -> None:
+        key = self._shallow[k].get(item)
+        if key is not None:
+            leading = self._leading.get(key)
+            if leading is not None and self._leads.get((k, item)) != key:
+                leading.append((k, item))
+                self._set(k, item, FOLLOWING)
+                return
+            self._leading.setdefault(key, [])
+            self._leads[k, item] = key
+        self._set(k, item, WAITING)
+        missing = 0
+        for slot in dict.fromkeys(self._sites[k].slots):
+            made = self._makers.get(slot)
+            if made is None:
+                continue
+            if self.state[made[0]][item] == FAILED or (self._lost and (slot, item) in self._lost):
+                self.block.skip(k, item, self._values[slot][item])
+                return
+            if self._values[slot][item] is UNSETTLED:
+                missing += 1
+                self._wish(slot, item)
+        self._missing[k][item] = missing
+        if not missing:
+            self._ready(k, item)
+
+    def _ready(self, k: int, item: int) -> None:
+        self._set(k, item, READY)
+        if item < self.block.opened:
+            self.block.enqueue(k, item)
+
+    # -- news -----------------------------------------------------------------------------------------------------
+
+    def _spread(self, k: int, item: int) -> None:
+        """Tell the followers of a step who it is."""
+        old = self._old.pop((k, item), None)
+        now = tuple(self._ref(slot, item) for slot in self._sites[k].outs if slot in self._readers)
+        for follower in self._followers[k]:
+            awaiting = self._awaiting[follower]
+            state = self.state[follower][item]
+            if item in awaiting and state == UNDECIDED:
+                awaiting[item] -= 1
+                if awaiting[item] <= 0:
+                    del awaiting[item]
+                    self._decide(follower, [item])
+            elif state == HIT:
+                self._agree(follower, item, k)
+            elif state in (DONE, READY, WAITING, FOLLOWING) and old is not None and old != now:
+                self._reopen(follower, item)
+
+    def _agree_all(self) -> None:
+        """Compare what hits consumed with what their upstreams are, where both are known."""
+        for k, followers in enumerate(self._followers):
+            if HIT not in self.state[k]:
+                continue
+            for follower in followers:
+                theirs = self.state[follower]
+                for item, state in enumerate(self.state[k]):
+                    if state == HIT and theirs[item] == HIT:
+                        self._agree(follower, item, k)
+
+    def _agree(self, k: int, item: int, upstream: int) -> None:
+        """Let a hit stand only while it was made from what its upstream is in this run."""
+        entry = self.entries[k][item]
+        if entry is None:
+            return
+        for source, consumed in zip(self._sources[k], entry.consumed, strict=False):
+            if isinstance(source, bytes) or source < 0:
+                continue
+            made = self._makers.get(source)
+            if made is None or made[0] != upstream:
+                continue
+            reference = self._ref(source, item)
+            if reference is not None and reference != by_value(consumed):
+                if self.state[upstream][item] == DONE and entry.keys[0] != self._shallow[k].get(item):
+                    self.keeper.disagreed(upstream, item, self._shallow[upstream].get(item))
+                self._reopen(k, item)
+                return
+
+    def _reopen(self, k: int, item: int) -> None:
+        """Decide again about a step, by the identities of its arguments alone."""
+        self._retract(k, item)
+        self._set(k, item, UNDECIDED)
+        self._decide(k, [item])
+
+    def _retract(self, k: int, item: int) -> None:
+        """Take back what is known of a step."""
+        site = self._sites[k]
+        known = tuple(self._ref(slot, item) for slot in site.outs if slot in self._readers)
+        if None not in known:
+            self._old.setdefault((k, item), known)
+        was = self.state[k][item]
+        self.entries[k][item] = None
+        self._shallow[k].pop(item, None)
+        if was == READY:
+            self.block.withdraw(k, item)
+        self._released(k, item)
+        for slot in site.outs:
+            self._ids[slot][item] = None
+            if self._values[slot][item] is UNSETTLED:
+                continue
+            self._values[slot][item] = UNSETTLED
+            for follower in self._readers.get(slot, ()):
+                if self.state[follower][item] == READY:
+                    self.block.withdraw(follower, item)
+                    self._set(follower, item, WAITING)
+                    self._missing[follower][item] = 1
+                elif self.state[follower][item] == WAITING:
+                    self._missing[follower][item] += 1
+        for follower in self._followers[k]:
+            if item in self._awaiting[follower]:
+                self._awaiting[follower][item] += 1
+
+    def _arrived(self, slot: int, item: int) -> None:
+        """Note that a value is there."""
+        for reader in self._readers.get(slot, ()):
+            if self.state[reader][item] == WAITING:
+                missing = self._missing[reader]
+                missing[item] -= 1
+                if not missing[item]:
+                    self._ready(reader, item)
+        if self._file_waits:
+            for reader in self._file_waits.pop((slot, item), ()):
+                if self.state[reader][item] == UNDECIDED and not self._awaiting[reader].get(item):
+                    self._decide(reader, [item])
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    def take_read(self) -> Call | None:
+        """Return a call that reads values, if some are wanted."""
+        if not self._to_read:
+            return None
+        (k, output), items = self._to_read.popitem()
+        cache = self.caches[k]
+        assert cache is not None  # noqa: S101 - only what a cache knows is read
+        entries = [self.entries[k][item] for item in items]
+        known = [entry for entry in entries if entry is not None]
+        return Call(READER, (k, output, items, entries), cache.read, (known, output), None, 0)
+
+    def read(self, call: Call, values: Sequence[Any] | None) -> None:
+        """Take what a read gave; what could not be read is missing after all."""
+        k, output, items, entries = call.item
+        self.holding -= self.holding > 0
+        slot = self._sites[k].outs[output]
+        column = self._values[slot]
+        answers = iter(values or ())
+        for entry, item in zip(entries, items, strict=True):
+            self._active[item] -= 1
+            value = GONE if entry is None or values is None else next(answers)
+            if self.state[k][item] != HIT or self.entries[k][item] is not entry:
+                continue  # decided otherwise meanwhile
+            if value is GONE:
+                self._gone(k, item)
+                continue
+            if column[item] is UNSETTLED:
+                column[item] = value
+                self._arrived(slot, item)
+            if item < self.block.opened:
+                self._tell_hit(k, item)
+        self._work()
+        for item in items:
+            self._finish(item)
+        if self.holding == 0 and self._to_read and not self.block.opened:
+            self.holding = len(self._to_read)
+
+    def drop_incomplete(self) -> None:
+        """Find the lists whose elements are not all there any more, as reading them would; they are missing after all."""
+        found = True
+        while found:
+            found = False
+            for (k, output), items in list(self._to_read.items()):
+                cache = self.caches[k]
+                for item in items:
+                    entry = self.entries[k][item]
+                    if self.state[k][item] == HIT and entry is not None and cache is not None and not cache.whole(entry, output):
+                        found = True
+                        self._gone(k, item)
+            self._work()
+
+    def _gone(self, k: int, item: int) -> None:
+        entry = self.entries[k][item]
+        if entry is not None:
+            self._unreadable[k, item] = entry
+        self._rejected[k].add(item)
+        self._retract(k, item)
+        self._set(k, item, IDLE)
+        self._demanded.setdefault(k, []).append(item)
+
+    # -- what the block reports -----------------------------------------------------------------------------------
+
+    def open(self, item: int) -> None:
+        """Let an item start: tell its hits, and queue what may run."""
+        frames = self.block.frames
+        states = [state[item] for state in self.state]
+        if frames.hears_item_cached and not any(state not in (IDLE, HIT) for state in states):
+            frames.item_cached(item)
+        for k, state in enumerate(states):
+            if state == HIT:
+                self._tell_hit(k, item)
+            elif state == READY:
+                self.block.enqueue(k, item)
+        self._finish(item)
+
+    def _finish(self, item: int) -> None:
+        """Once all of an item is settled, close what its hits and the steps that nobody needed leave open."""
+        if self._active[item] or item >= self.block.opened or not self.block.frames.tracks:
+            return
+        for site in self._sites:
+            self.resolved(site, item)
+
+    def resolved(self, site: Site, item: int) -> None:
+        """Close what this step was the last of, once."""
+        if item not in self._resolved[site.index]:
+            self._resolved[site.index].add(item)
+            self.block.frames.resolved(site, item)
+
+    def _tell_hit(self, k: int, item: int) -> None:
+        told = self._told[k]
+        if item in told or any(self._want[slot][item] and self._values[slot][item] is UNSETTLED for slot in self._sites[k].outs):
+            return
+        told.add(item)
+        frames, site = self.block.frames, self._sites[k]
+        entry = self.entries[k][item]
+        if site.wanted & events.CACHE_HIT and entry is not None:
+            if frames.tracks and site.inner is None:
+                frames.entered(site, item)
+            frames.hit(site, item, (self.key(k, item) or entry.keys[0]).hex(), entry.parts[0].identity.hex())
+
+    def may_run(self, k: int, item: int) -> bool:
+        """Whether a call that was queued is still wanted."""
+        return self.state[k][item] == READY
+
+    def shallow(self, k: int, item: int) -> bytes | None:
+        """Return the signature of a step by the identities of its arguments, where they are known."""
+        return self._shallow[k].get(item)
+
+    def key(self, k: int, item: int) -> bytes | None:
+        """Return the signature of a step, as far as it is known."""
+        found = self._shallow[k].get(item)
+        if found is None:
+            keys = self._keys[k]
+            found = keys[item] if keys is not None else None
+        return found
+
+    def known_arguments(self, k: int, item: int) -> dict[str, bytes]:
+        """Return the identities of a nested pipeline's arguments, where they are known."""
+        site = self._sites[k]
+        found = {}
+        for name, slot in zip(site.names, site.slots, strict=True):
+            if slot in self._makers or slot in self._ids:
+                reference = self._ref(slot, item)
+                if reference:
+                    found[name] = reference[2:]
+        return found
+
+    def made(self, site: Site, item: int, seconds: float, inner: InnerResult | None) -> None:
+        """Take a result: give it its identity, keep it, and let others know, before anybody sees it."""
+        k = site.index
+        kept = self._keep(site, item, seconds, inner)
+        self._set(k, item, DONE)
+        self.entries[k][item] = kept.entry
+        for slot, reference in zip(site.outs, kept.references, strict=True):
+            self._ids[slot][item] = reference
+        self._released(k, item, kept.entry)
+        for slot in site.outs:
+            self._arrived(slot, item)
+        self._todo.append((k, item))
+        self._work()
+
+    def settled(self, site: Site, item: int) -> None:
+        """Note that a result was told."""
+        if self.block.frames.tracks:
+            self.resolved(site, item)
+            self._finish(item)
+
+    def _keep(self, site: Site, item: int, seconds: float, inner: InnerResult | None) -> Kept:
+        k = site.index
+        key = self._shallow[k].get(item)
+        needed = [slot in self._readers for slot in site.outs]
+        if key is None or self.recipes[k] is None:
+            return self.keeper.identified(site, item, needed, inner)
+        keys = self._keys[k]
+        deep = keys[item] if keys is not None and self.untainted(k, item) else None
+        consumed = self.consumed(k, item) or ()
+        kept = self.keeper.keep(
+            site, item, (key,) if deep is None or deep == key else (key, deep), consumed, seconds, inner, self.watch(k, item)
+        )
+        before = self._unreadable.pop((k, item), None)
+        if before is not None and kept.entry is not None and kept.entry.deterministic:
+            pairs = zip(before.parts, kept.entry.parts, strict=False)
+            recipe = self.recipes[k]
+            if recipe is not None and recipe.deterministic and any(a.identity != b.identity for a, b in pairs):
+                self.keeper.disagreed(k, item, key)
+        return kept
+
+    def consumed(self, k: int, item: int) -> tuple[bytes, ...] | None:
+        """Return the identities of a step's arguments, empty for one that does not count; ``None`` where one has none."""
+        found = []
+        for source in self._sources[k]:
+            reference = source if isinstance(source, bytes) else self._ref(source, item)
+            if not reference:
+                return None
+            found.append(reference[2:])
+        return tuple(found)
+
+    def assume(self, k: int, item: int, references: Sequence[bytes]) -> None:
+        """Go on as if a step had run and given values of these identities."""
+        self._set(k, item, DONE)
+        for slot, reference in zip(self._sites[k].outs, references, strict=True):
+            self._ids[slot][item] = reference
+        self._released(k, item)
+        self._todo.append((k, item))
+        self._work()
+
+    def untainted(self, k: int, item: int) -> bool:
+        """Whether all upstreams give the same result whenever they run."""
+        for slot in self._sites[k].slots:
+            made = self._makers.get(slot)
+            if made is None:
+                continue
+            entry = self.entries[made[0]][item]
+            if entry is None or not entry.deterministic or self.keeper.is_doubtful(made[0]):
+                return False
+        return True
+
+    def watch(self, k: int, item: int) -> tuple[tuple[str, bytes], ...]:
+        """Return the user's classes and files that the arguments of a step were made from."""
+        found: set[tuple[str, bytes]] = set()
+        for slot in self._sites[k].slots:
+            made = self._makers.get(slot)
+            if made is None:
+                continue
+            entry = self.entries[made[0]][item]
+            if entry is not None:
+                for part in entry.parts:
+                    found.update(part.classes)
+            else:
+                found.update(self.keeper.watched.get((made[0], item), ()))
+        return tuple(sorted(found))
+
+    def made_list(self, slot: int) -> Made | None:
+        """Return what is known of the list of an output's values; ``None`` where some value has no identity."""
+        if slot not in self._makers or not self.begun:
+            return None
+        k, output = self._makers[slot]
+        identities: list[bytes] = []
+        references: list[tuple[bytes, int]] | None = []
+        classes: set[tuple[str, bytes]] = set()
+        for item in range(self.size):
+            reference = self._ref(slot, item)
+            if not reference:
+                return None
+            identities.append(reference[2:])
+            entry = self.entries[k][item]
+            if entry is None or self.caches[k] is None:
+                references = None
+                classes.update(self.keeper.watched.get((k, item), ()))
+                continue
+            classes.update(entry.parts[output].classes)
+            if references is not None:
+                references.append((entry.keys[0], output))
+        return Made(value_identity.list_identity(identities), references, tuple(sorted(classes)))
+
+    def failed(self, k: int, item: int) -> None:
+        """Note that a call failed for good."""
+        self._set(k, item, FAILED)
+        self._released(k, item)
+        self._work()
+
+    def skips(self, k: int, item: int) -> bool:
+        """Whether a step that depends on a failed one is lost with it; what is in the cache is not."""
+        if self.state[k][item] not in (UNDECIDED, WAITING):
+            return False
+        self._awaiting[k].pop(item, None)
+        self._set(k, item, FAILED)
+        self._released(k, item)
+        return True
+
+    def _released(self, k: int, item: int, entry: Entry | None = None) -> None:
+        """Let those go on that waited for the same computation: with its entry, or on their own."""
+        key = self._leads.pop((k, item), None)
+        if key is None:
+            return
+        for follower, other in self._leading.pop(key, ()):
+            if self.state[follower][other] != FOLLOWING:
+                continue
+            if entry is not None:
+                self._hit(follower, other, entry)
+                self._todo.append((follower, other))
+                if other < self.block.opened:
+                    self._tell_hit(follower, other)
+            else:
+                self._set(follower, other, UNDECIDED)
+                self._must_run(follower, other)
+
+    def settle_partly(self, site: Site, item: int, lost: Mapping[int, Any]) -> None:
+        """Let others know of a nested pipeline some of whose outputs could not be made."""
+        k = site.index
+        self._set(k, item, DONE)
+        self._lost.update((slot, item) for slot in lost)
+        for slot in site.outs:
+            self._ids[slot][item] = UNKNOWABLE
+        for slot in site.outs:
+            if slot not in lost:
+                self._arrived(slot, item)
+        self._todo.append((k, item))
+        self._work()
+
+    def inner_counts(self, k: int) -> dict[str, list[Any]]:
+        """Return the counts of the nodes of a nested pipeline, for the items that came from the cache as a whole."""
+        inner = self._sites[k].inner
+        assert inner is not None  # noqa: S101 - the caller knows
+        total = 0
+        for item, state in enumerate(self.state[k] if self.begun else ()):
+            if state in (HIT, IDLE):
+                values = [self._values[slot][item] for slot in self._sites[k].outs]
+                total += next((len(value) for value in values if type(value) is list), 1)
+        return {node: [total, 0, 0, 0.0, 0] for node in inner.node_ids} if total else {}
+
+    def counts(self, k: int) -> int:
+        """Return how many items of a step came from the cache, or were not needed because something after them did."""
+        state = self.state[k]
+        return state.count(HIT) + state.count(IDLE) if self.begun else 0
+
+
+def _signatures(prefix: bytes, columns: Sequence[Sequence[bytes | None]], size: int) -> list[bytes | None]:
+    """Return one signature per item; ``None`` where an argument has no reference."""
+    if not columns:
+        return [digest(prefix)] * size
+    if not any(None in column or UNKNOWABLE in column for column in columns):
+        if len(columns) == 1:
+            return [digest(prefix + reference) for reference in columns[0][:size]]  # type: ignore[operator]
+        return [digest(prefix + b"".join(references)) for references in zip(*(column[:size] for column in columns), strict=True)]
+    rows = zip(*(column[:size] for column in columns), strict=True)
+    return [None if None in row or UNKNOWABLE in row else digest(prefix + b"".join(row)) for row in rows]
