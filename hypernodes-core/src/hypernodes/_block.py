@@ -105,6 +105,7 @@ class Block:
 
             self.demand = Demand(self, lookup, known or {})
             self._undecided = dict.fromkeys(self.gathered, 0)
+            self.frames.who = self.demand.who
 
     # -- what can run ---------------------------------------------------------------------------------------------
 

@@ -176,9 +176,9 @@ def _portable(recorded: events.Recorder) -> events.Recorder:
 
     copy = events.Recorder()
     copy.worker = recorded.worker
-    for *where, first, second in recorded:
+    for *where, first, second, who in recorded:
         values = {name: told(value) for name, value in first.items()} if isinstance(first, dict) else first
-        copy.rows.append((*where, values, second))
+        copy.rows.append((*where, values, second, who))
     return copy
 
 

@@ -628,6 +628,14 @@ class Demand:
             found = keys[item] if keys is not None else None
         return found
 
+    def who(self, site: Site, item: int, made: bool) -> events.Who:  # noqa: FBT001 - called for every event
+        """Return what a callback may know of a step: its signature, and once it is made, the identity of its first value."""
+        key = self.key(site.index, item)
+        if key is None:
+            return None
+        reference = self._ids[site.outs[0]][item] if made else None
+        return key.hex(), reference[2:].hex() if reference else None
+
     def known_arguments(self, k: int, item: int) -> dict[str, bytes]:
         """Return the identities of a nested pipeline's arguments, where they are known."""
         site = self._sites[k]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -29,6 +29,8 @@ _METHODS: dict[int, tuple[str, ...]] = {
     events.ITEM_END: ("on_map_item_end",),
     events.ITEM_CACHED: ("on_map_item_cached",),
 }
+
+NOBODY: Final = (None, None)
 
 
 def overrides(callback: PipelineCallback, method: str) -> bool:
@@ -129,6 +131,7 @@ class Dispatcher:
         attempt: int = 1,
         first: Any = None,
         second: Any = None,
+        who: events.Who = None,
     ) -> None:
         """Tell one event to whoever listens; see ``events`` for the arguments."""
         spot = self.places[key][place]
@@ -141,6 +144,7 @@ class Dispatcher:
             ctx.depth, ctx.hierarchy_path, ctx.node_name = spot.depth, spot.path, spot.node_name
             ctx.current_pipeline_id, ctx.parent_pipeline_id = spot.pipeline_id, spot.parent_id
         ctx.item_index, ctx._outer_items, ctx.time, ctx.attempt = item, outer, time, attempt  # noqa: SLF001 - the context is ours
+        ctx.signature, ctx.identity = who or NOBODY
         if kind == events.NODE_END:
             outputs = MappingProxyType(first)
             for method in methods:
@@ -173,7 +177,6 @@ class Dispatcher:
             return (first,)
         if kind == events.ERROR:
             return ("/".join(spot.path[1:]), first.error)  # also about a nested pipeline that could not start
-        self.ctx.signature, self.ctx.identity = first, second
         return ("/".join(spot.path[1:]), first)  # also about a nested pipeline that was found as a whole
 
     def replay(self, recorder: events.Recorder) -> None:
@@ -194,6 +197,7 @@ class Dispatcher:
         ctx = self.ctx
         ctx.depth, ctx.hierarchy_path, ctx.node_name = 0, (self.run.pipeline,), None
         ctx.current_pipeline_id, ctx.parent_pipeline_id = self.run.pipeline, None
+        ctx.signature, ctx.identity = NOBODY
         ctx.item_index, ctx._outer_items, ctx.attempt = None, (), 1  # noqa: SLF001 - the context is ours
         self._each("on_run_end", self.run, result, seconds)
 

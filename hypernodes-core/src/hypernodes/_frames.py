@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -28,6 +28,7 @@ class Frames:
     Attributes:
         tracks: Whether starts and ends of items or inlined pipelines must be told.
         hears_end: Per step, whether its ends must be told.
+        who: Tells the signature of a step for an item, and asked for the identity of its value; ``None`` without a cache.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Frames:
     ) -> None:
         self.job = job
         self.tell: events.Tell = tell if tell is not None else events.Recorder()
+        self.who: Callable[[Site, int, bool], events.Who] | None = None
         self.first = first
         self.outer = outer
         self.is_map = is_map
@@ -75,6 +77,9 @@ class Frames:
             return {name: ValueSummary.of(value) for name, value in values.items()}
         return values
 
+    def _about(self, site: Site, item: int, *, made: bool) -> events.Who:
+        return self.who(site, item, made) if self.who is not None else None
+
     def started(self, site: Site, item: int, attempt: int) -> None:
         inputs = {name: column[item] for name, column in zip(site.names, self._args[site.index], strict=True)}
         self.tell(
@@ -86,6 +91,8 @@ class Frames:
             perf_counter() + events.EPOCH,
             attempt,
             self._shown(site.wanted, inputs),
+            None,
+            self._about(site, item, made=False),
         )
 
     def ended(self, site: Site, item: int, attempt: int, time: float, seconds: float) -> None:
@@ -96,13 +103,28 @@ class Frames:
         if self.remote:
             outputs = self._shown(site.wanted, outputs)
         index = self.first + item if self.is_map else None
-        self.tell(events.NODE_END, self.job.key, site.index, index, self.outer, time, attempt, outputs, seconds)
+        self.tell(
+            events.NODE_END,
+            self.job.key,
+            site.index,
+            index,
+            self.outer,
+            time,
+            attempt,
+            outputs,
+            seconds,
+            self._about(site, item, made=True),
+        )
 
     def hit(self, site: Site, item: int, signature: str, identity: str) -> None:
-        self.tell(events.CACHE_HIT, self.job.key, site.index, self.index(item), self.outer, self._now(), 1, signature, identity)
+        self.tell(
+            events.CACHE_HIT, self.job.key, site.index, self.index(item), self.outer, self._now(), 1, signature, None, (signature, identity)
+        )
 
     def missed(self, site: Site, item: int, signature: str) -> None:
-        self.tell(events.CACHE_MISS, self.job.key, site.index, self.index(item), self.outer, self._now(), 1, signature)
+        self.tell(
+            events.CACHE_MISS, self.job.key, site.index, self.index(item), self.outer, self._now(), 1, signature, None, (signature, None)
+        )
 
     def item_cached(self, item: int) -> None:
         self.tell(events.ITEM_CACHED, self.job.key, ~0, self.index(item), self.outer, self._now())

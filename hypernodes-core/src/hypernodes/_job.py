@@ -14,6 +14,7 @@ from hypernodes._coroutines import Coroutines
 from hypernodes._declaration import NO_DEFAULT
 from hypernodes._files import file_parameters, with_files
 from hypernodes._program import InnerStep, Program, Step
+from hypernodes._unchanged import Unchanged, UnchangedAsync
 from hypernodes.node import DualNode
 
 UNSETTLED: Any = object()
@@ -135,6 +136,11 @@ class Site:
         if self.files:
             self.function = functools.partial(with_files, self.function, self.files, node.root_args)
             self.batch = self.batch and functools.partial(with_files, self.batch, self.files, node.root_args)
+        if job.strict and not job.plain:
+            exempt = frozenset((*node.options.ignore, *node.options.stateful_params))
+            kind = UnchangedAsync if self.is_async else Unchanged
+            self.function = kind(self.function, self.id, node.root_args, exempt)
+            self.batch = self.batch and Unchanged(self.batch, self.id, node.root_args, exempt)
         if job.plain:
             self.batch = self.limit = self.rate = None
             if node.is_async:

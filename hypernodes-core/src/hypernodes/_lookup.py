@@ -18,11 +18,10 @@ from hypernodes.cache.entry import Entry, Origin
 from hypernodes.cache.opened import Cache, open_cache
 from hypernodes.errors import CacheWarning
 from hypernodes.identity import values
+from hypernodes.identity._encoding import FILE_MARK
 from hypernodes.identity.code import CodeIdentity, code_identity
 from hypernodes.identity.environment import Environment, environment
 from hypernodes.identity.signature import framed, prefix_of
-
-FILE_MARK = "file:"  # how a file stands among the classes that a value depends on
 
 
 @attrs.frozen(eq=False)
@@ -100,9 +99,13 @@ class RunNotes:
     def stands(self, classes: Sequence[tuple[str, bytes]]) -> bool:
         """Whether the user's classes and the files that a value was made from are still what they were."""
         for name, known in classes:
-            if name not in self._classes:
-                self._classes[name] = _file_now(name) if name.startswith(FILE_MARK) else _class_now(name)
-            if self._classes[name] != known:
+            if name.startswith(FILE_MARK):
+                now = _file_now(name)  # it may change while the run goes on
+            elif name in self._classes:
+                now = self._classes[name]
+            else:
+                now = self._classes[name] = _class_now(name)
+            if now != known:
                 return False
         return True
 
@@ -286,7 +289,13 @@ class Lookup:
                     continue
                 upstream = makers[slot][0]
                 above = self.recipes[upstream]
-                known = deep[upstream] and above is not None and above.deterministic and position not in recipe.files
+                known = (
+                    deep[upstream]
+                    and above is not None
+                    and above.deterministic
+                    and above.expires is None  # what was made from it must not outlive it unasked
+                    and position not in recipe.files
+                )
             deep.append(known)
         return deep
 

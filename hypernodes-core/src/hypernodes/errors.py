@@ -19,6 +19,7 @@
     ├── ConfigError (ValueError)              pyproject.toml, environment, user file
     ├── OutputCountError (ValueError)         a node returned the wrong number of outputs
     ├── BatchLengthError (ValueError)         a batch twin returned the wrong number of items
+    ├── MutationError (ValueError)            a node changed what it was given, under strict
     ├── NodeTimeoutError (TimeoutError)       a node took longer than its timeout
     ├── TooManyFailuresError                  more failed items than max_failures
     ├── CapabilityError                       an engine that cannot run what a node asks for
@@ -111,6 +112,10 @@ class OutputCountError(HyperNodesError, ValueError):
 
 class BatchLengthError(HyperNodesError, ValueError):
     """A batch twin returned another number of results than it was given items."""
+
+
+class MutationError(HyperNodesError, ValueError):
+    """Under ``strict``, a node changed what it was given."""
 
 
 class NodeTimeoutError(HyperNodesError, TimeoutError):

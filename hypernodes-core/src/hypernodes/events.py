@@ -1,12 +1,13 @@
 """Kinds of events, and how they are kept when they cannot be told at once.
 
-An event is told by one call ``tell(kind, key, place, item, outer, time, attempt, first, second)``:
+An event is told by one call ``tell(kind, key, place, item, outer, time, attempt, first, second, who)``:
 
 - ``key``: the inner steps that lead from the called pipeline's program to the one it happened in;
 - ``place``: the step in that program, or ``~scope`` for an inlined pipeline (``~0`` for the program itself);
 - ``item``: the index in the innermost map, or ``None``; ``outer``: the indices of the maps around that one;
 - ``time``: seconds since the epoch; ``attempt``: 1 unless a retry;
-- ``first`` and ``second``: what the kind carries (see each constant).
+- ``first`` and ``second``: what the kind carries (see each constant);
+- ``who``: the signature of the computation and the identity of its value, where a cache knows them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import threading
 import time as _time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 PIPELINE_START = 1 << 0  # inputs
 PIPELINE_END = 1 << 1  # outputs, seconds
@@ -36,6 +37,9 @@ VALUES = 1 << 14  # not an event: some listener wants real values across process
 EPOCH = _time.time() - _time.perf_counter()  # perf_counter() + EPOCH is wall-clock time in this process
 
 
+Who: TypeAlias = "tuple[str | None, str | None] | None"
+
+
 class Tell(Protocol):
     """Whoever takes events."""
 
@@ -50,6 +54,7 @@ class Tell(Protocol):
         attempt: int = 1,
         first: Any = None,
         second: Any = None,
+        who: Who = None,
     ) -> None:
         """Take one event; see the module for the arguments."""
         ...
@@ -77,9 +82,10 @@ class Recorder:
         attempt: int = 1,
         first: Any = None,
         second: Any = None,
+        who: Who = None,
     ) -> None:
         """Keep one event."""
-        self.rows.append((kind, key, place, item, outer, time, attempt, first, second))
+        self.rows.append((kind, key, place, item, outer, time, attempt, first, second, who))
 
     def replay(self, tell: Tell) -> None:
         """Tell everything, in the order in which it happened."""

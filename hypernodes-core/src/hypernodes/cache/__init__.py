@@ -10,6 +10,7 @@ import attrs
 
 if TYPE_CHECKING:
     from hypernodes.cache.opened import Cache
+    from hypernodes.cache.store import CacheStore
 
 _NUMBERS = itertools.count()
 
@@ -71,6 +72,29 @@ class DiskCache(_Setting):
         from hypernodes.cache.store import LocalStore
 
         return Cache(LocalStore(self.path), f"cache '{self.path}'")
+
+
+@attrs.frozen(eq=False)
+class StoreCache(_Setting):
+    """A cache over a store of your own.
+
+    Args:
+        store: Keeps blobs by name; see ``hypernodes.cache.store.CacheStore``.
+        name: What messages call it.
+    """
+
+    store: CacheStore
+    name: str = "the cache"
+
+    def key(self) -> tuple[Any, ...]:
+        """Return what tells this cache from every other."""
+        return ("store", id(self.store))
+
+    def open(self) -> Cache:
+        """Return the cache at work."""
+        from hypernodes.cache.opened import Cache
+
+        return Cache(self.store, self.name)
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import os
 import sys
 import types
 from typing import Any, Final
@@ -12,7 +13,7 @@ from hypernodes._file import File
 from hypernodes._stateful.stand_in import StandIn
 from hypernodes.identity import _arrays, _files, _tables
 from hypernodes.identity._attributes import found_in, reader_of
-from hypernodes.identity._encoding import Known, Parts, Unidentifiable, by_name, head, named, of_str
+from hypernodes.identity._encoding import FILE_MARK, Known, Parts, Unidentifiable, by_name, head, named, of_str
 from hypernodes.identity._objects import handler_by_key, handler_of_object, raising, sensible
 from hypernodes.identity._owner import full_name, module_of, of_library, resolved, type_name
 from hypernodes.identity._plain import CONTAINERS, LEAVES, Handler, items_of
@@ -121,7 +122,9 @@ def _member(walk: Any, value: enum.Enum) -> Parts:
 
 def _file(walk: Any, value: File) -> bytes:
     content = _files.content_identity(value)
-    return named("file", content) if type(value) is File else named("file of a class", walk.of_class(type(value)), content)
+    found = named("file", content)
+    walk.classes.add((f"{FILE_MARK}{os.path.abspath(value.path)}", found))  # noqa: PTH100 - as it was written, links and all
+    return found if type(value) is File else named("file of a class", walk.of_class(type(value)), content)
 
 
 _FAMILIES: Final[dict[type, Handler]] = {File: _file, StandIn: _stand_in, Node: _node, type: _class, types.ModuleType: _module}

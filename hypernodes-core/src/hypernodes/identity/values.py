@@ -42,8 +42,8 @@ def identify(value: object, *, code: CodeDigest | None = None) -> tuple[bytes, C
         code: Gives the identity of a function or a class that is met inside; by default that of ``code_identity``.
 
     Returns:
-        The identity, at most 21 bytes, and ``("module:qualname", code identity)`` of every class of the user whose
-        objects the value holds, sorted.
+        The identity, at most 21 bytes, and what it stands on, sorted: ``("module:qualname", code identity)`` of every
+        class of the user whose objects the value holds, and ``("file:path", identity)`` of every ``File``.
 
     Raises:
         Unidentifiable: If the value, or something inside it, has no identity that would be the same tomorrow.
