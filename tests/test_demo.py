@@ -52,15 +52,34 @@ def test_it_can_be_called(capsys: pytest.CaptureFixture[str]) -> None:
     assert first.endswith("html.escape")
 
 
-def test_it_prints_what_ran_and_how_long() -> None:
-    printed = demo()
-    files = int(re.search(r"read ([\d,]+) files", printed)[1].replace(",", ""))
+def counts(table: str) -> dict[str, tuple[int, int]]:
+    """Return how often each node was cached and ran, from a table as it is printed."""
+    rows = re.findall(r"^([\w/]+) +([\d,]+) +([\d,]+) +0 +\d", table, re.MULTILINE)
+    return {name: (int(cached.replace(",", "")), int(ran.replace(",", ""))) for name, cached, ran in rows}
+
+
+def test_it_runs_then_comes_from_the_cache_then_runs_what_an_edit_affects() -> None:
+    first, second, third = re.split(r"^(?:The same again|One helper edited).*\n", demo(), flags=re.MULTILINE)
+    files = int(re.search(r"read ([\d,]+) files", first)[1].replace(",", ""))
     assert files > 300
-    assert re.search(r"in \d+\.\d s:", printed)
-    for node in ("file/read", "file/parse", "file/clean", "file/embed"):
-        assert re.search(rf"^{node} +0 +{files:,} +0 +\d", printed, re.MULTILINE), node
-    for node in ("find", "build_index", "search"):
-        assert re.search(rf"^{node} +0 +1 +0 +\d", printed, re.MULTILINE), node
+    assert re.search(r"in \d+\.\d s:", first)
+    per_file = ["file/read", "file/parse", "file/clean", "file/embed"]
+    for node in per_file:
+        cached, ran = counts(first)[node]
+        assert cached + ran == files  # files of equal content are read once
+    assert all(counts(first)[node] == (0, 1) for node in ("find", "build_index", "search"))
+
+    assert counts(second) == {**{node: (files, 0) for node in per_file}, "build_index": (1, 0), "search": (1, 0), "find": (0, 1)} | {
+        "all": (4 * files + 2, 1)
+    }
+
+    table, why = third.split("What ran, and why:")
+    edited = counts(table)
+    assert all(edited[node] == (files, 0) for node in per_file[:3])
+    assert edited["file/embed"] == counts(first)["file/embed"]
+    assert re.search(r"^file/embed +function hypernodes\.demo\.name_parts changed +\([\d,]+ items\)$", why, re.MULTILINE)
+    assert re.search(r"^build_index +input 'functions_per_file': \w+ → \w+$", why, re.MULTILINE)
+    assert re.search(r"^find +is not cached", why, re.MULTILINE)
 
 
 def test_a_question_without_an_answer() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypernodes import Engine, MemoryCache
+from hypernodes import DiskCache, Engine, MemoryCache
 from hypernodes._drive import adrive, drive, drive_pool
-from hypernodes.cache.opened import Cache, open_cache
+from hypernodes.cache import opened
+from hypernodes.cache.opened import open_cache
+from hypernodes.errors import CacheWarning
 from hypernodes.testing._events import Listener, problems
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import (
     EXAMPLES,
@@ -52,9 +57,48 @@ def functions(spec: Graph) -> list[Fn]:
     return [fn for entry in spec.nodes for fn in ([entry] if isinstance(entry, Fn) else functions(entry.spec))]
 
 
-def disturb(rng: Random, spec: Graph, cache: Cache, *, faults: bool) -> None:
+class Store:
+    """A cache that tests may harm; opened anew, it knows what its store holds."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self.setting: Any = MemoryCache() if folder is None else DiskCache(folder)
+        self.cache = open_cache(self.setting)
+
+    def restart(self) -> None:
+        """Go on as another process would."""
+        self.cache.flush()
+        opened._BY_SETTING.pop(self.setting.key())  # noqa: SLF001 - as if nobody had opened it yet
+        self.cache = open_cache(self.setting)
+
+    def harm(self, rng: Random) -> None:
+        """Delete, cut or change a file."""
+        assert self.folder is not None
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file() and not path.name.startswith((".", "CACHEDIR")))
+        if not files:
+            return
+        path = rng.choice(files)
+        what, data = rng.randrange(3), bytearray(path.read_bytes())
+        if what == 0:
+            path.unlink()
+        elif what == 1:
+            path.write_bytes(data[: rng.randrange(len(data) + 1)])
+        elif data:
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            path.write_bytes(data)
+
+
+def disturb(rng: Random, spec: Graph, store: Store, *, faults: bool) -> None:
     """Edit a node, lose entries, or lose values only (which nobody knows before they are read)."""
     what = rng.choice(["nothing", "edit", "edit", "forget", *(["unreadable", "all unreadable"] if faults else [])])
+    cache = store.cache
+    if store.folder is not None:
+        what = rng.choice(["nothing", "edit", "edit", "restart", *(["harm", "harm and restart"] if faults else [])])
+        if what.startswith("harm"):
+            cache.flush()
+            store.harm(rng)
+        if what.endswith("restart"):
+            store.restart()
     entries = list({id(entry.location): entry for entry in cache._index.values()}.values())  # noqa: SLF001 - a fault
     if what == "edit":
         rng.choice(functions(spec)).twist += rng.choice([1, 5])
@@ -66,9 +110,8 @@ def disturb(rng: Random, spec: Graph, cache: Cache, *, faults: bool) -> None:
             entry.location.payloads = None
 
 
-def check(engine: Engine, spec: Graph, maker: Maker, listens: bool, mapped: bool, steps: int) -> None:
-    setting = MemoryCache()
-    cache = open_cache(setting)
+def check(engine: Engine, spec: Graph, maker: Maker, listens: bool, mapped: bool, steps: int, folder: Path | None = None) -> None:
+    store = Store(folder)
     others = [engine, Driven("other", drive)]
     calls: list[tuple[Any, ...]] = []
     faults = maker.chance(50)
@@ -89,7 +132,7 @@ def check(engine: Engine, spec: Graph, maker: Maker, listens: bool, mapped: bool
         ]
         log: list[Any] = []
         listener = Listener() if listens else None
-        pipeline = build(spec, engine, others[1], log, callbacks=[listener] if listener else [], cache=setting)
+        pipeline = build(spec, engine, others[1], log, callbacks=[listener] if listener else [], cache=store.setting)
         stumbles = any(isinstance(value, Broken) for row in expected for value in row.values()) or notes.stops
         plan = pipeline.plan(inputs, map_over=over or None, map_mode=mode, output_name=wanted) if not stumbles else None
         assert not log  # nothing runs to make a plan
@@ -115,7 +158,7 @@ def check(engine: Engine, spec: Graph, maker: Maker, listens: bool, mapped: bool
                     assert planned.to_run + planned.unknown >= entry.ran, (name, planned, entry)
         if listener is not None:
             assert problems(listener.events) == []
-        disturb(Random(maker.rng.getrandbits(32)), spec, cache, faults=faults)  # what it draws depends on what threads kept
+        disturb(Random(maker.rng.getrandbits(32)), spec, store, faults=faults)  # what it draws depends on what threads kept
 
 
 @pytest.mark.parametrize("number", range(4))
@@ -130,3 +173,13 @@ def test_runs(drivers: list[Engine], number: int, graph: tuple[Graph, Maker], li
 @given(graphs(failing=True), st.booleans())
 def test_maps(drivers: list[Engine], number: int, graph: tuple[Graph, Maker], listens: bool) -> None:
     check(drivers[number], *graph, listens, True, 5)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@settings(EXAMPLES, max_examples=60)
+@given(graphs(failing=False), st.booleans())
+def test_on_disk(drivers: list[Engine], mapped: bool, graph: tuple[Graph, Maker], listens: bool) -> None:
+    """Processes end, files are lost, cut and changed: what comes out is what comes out without a cache."""
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)
+        check(drivers[1], *graph, listens, mapped, 7, Path(folder))

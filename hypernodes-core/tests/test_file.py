@@ -20,6 +20,7 @@ import pytest
 from hypernodes import node, stateful
 from hypernodes._file import File, coerce
 from hypernodes._stateful import built
+from hypernodes._types import contradicts
 from hypernodes.errors import HyperNodesError, InputError, OptionError
 from hypernodes.identity import _files as files
 from hypernodes.identity.values import Unidentifiable, identify, identity
@@ -132,6 +133,14 @@ def test_coercion(data: Path) -> None:
         assert coerce(other) is other
     with pytest.raises(InputError):
         coerce("s3://bucket/key")
+
+
+def test_a_text_or_a_path_may_be_made_where_a_file_is_taken() -> None:
+    for made in (str, Path, File):
+        assert not contradicts(made, File)
+        assert not contradicts(list[made], list[File])  # type: ignore[valid-type]
+    assert contradicts(int, File)
+    assert contradicts(File, int)
 
 
 def test_it_is_an_annotation() -> None:

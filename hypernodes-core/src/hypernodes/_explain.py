@@ -60,7 +60,7 @@ class Explanation(list[Reason]):
 
     def __str__(self) -> str:
         if not self:
-            return "nothing runs: everything is cached"
+            return "nothing to run: everything is cached"
         grouped: dict[tuple[str, str], list[Reason]] = {}
         for reason in self:
             grouped.setdefault((reason.node, reason.text), []).append(reason)
@@ -167,16 +167,45 @@ def _shown(identity: Any) -> str:
     return shown(identity) if identity else "–"
 
 
-def of_run(caches: Iterable[Cache], pipeline: str, nodes: Sequence[str], run_id: str) -> Explanation:
-    """Return why nodes ran in a run that is over, from what it left in its caches."""
+@attrs.frozen
+class Asked:
+    """What a run knew of one node, for when somebody asks why it ran.
+
+    Attributes:
+        cache: The cache of its results; ``None`` where they are not kept.
+        expires: Seconds that they are good for.
+        uncached: Why they are not kept.
+    """
+
+    cache: Cache | None
+    expires: float | None = None
+    uncached: str = ""
+
+
+NO_CACHE = Asked(None, uncached="has no cache")
+
+
+def of_run(asked: Mapping[str, Asked], pipeline: str, run_id: str, ran: Mapping[str, int]) -> Explanation:
+    """Return why nodes ran in a run that is over, from what it left in its caches.
+
+    Args:
+        asked: What the run knew of each node.
+        pipeline: Name of the pipeline that was called.
+        run_id: The run.
+        ran: How many calls each node made.
+    """
     found = Explanation()
-    for node in nodes:
-        for cache in caches:
-            history = cache.of_node(pipeline, node)
-            made = [entry for entry in history if entry.origin.run_id == run_id]
-            if not made:
-                continue
-            first = min(entry.created for entry in made)
-            earlier = [entry for entry in history if entry.origin.run_id != run_id and entry.created <= first]
-            found.extend(reason_of(node, (), entry.origin, entry.consumed, cache, earlier, None) for entry in reversed(made))
+    for node, calls in ran.items():
+        known = asked.get(node, NO_CACHE)
+        if not calls:
+            continue
+        if known.cache is None:
+            found.extend(Reason(node, (), "uncached", known.uncached) for _ in range(calls))
+            continue
+        history = known.cache.of_node(pipeline, node)
+        made = [entry for entry in history if entry.origin.run_id == run_id]
+        first = min((entry.created for entry in made), default=0.0)
+        earlier = [entry for entry in history if entry.origin.run_id != run_id and entry.created <= first]
+        found.extend(reason_of(node, (), entry.origin, entry.consumed, known.cache, earlier, known.expires) for entry in reversed(made))
+        found.extend(Reason(node, (), "uncached", "an argument or a result has no identity") for _ in range(calls - len(made)))
     return found

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hypernodes._checks import check_inputs, check_outputs
 from hypernodes._fast import Counts, located, run_function, tally
 from hypernodes._items import check_mapped, known_length
+from hypernodes._job import uncached_because
 from hypernodes._messages import among, picture
 from hypernodes._resolve import Prepared, node_scopes, prepare, with_scopes
 from hypernodes._sessions import notice
@@ -21,6 +22,8 @@ from hypernodes.pipeline_node import ERROR_MODES, MAP_MODES, check_choice, sever
 from hypernodes.results import MapResult, Record, RunResult, rows_of
 
 if TYPE_CHECKING:
+    from hypernodes._explain import Asked
+    from hypernodes._lookup import Lookup
     from hypernodes._plan import Planner
     from hypernodes.pipeline import Pipeline
 
@@ -88,7 +91,7 @@ def _run_as_block(pipeline: Pipeline, prepared: Prepared, inputs: Mapping[str, A
         record = Record(
             prepared.name, execution.seconds, execution.tally, request.constants, tuple(execution.failures), execution.info.run_id
         )
-        record.why = _why(execution)
+        record.asked = partial(_asked, execution.lookup)
         result: RunResult = execution.finish(RunResult(outputs, record))
     return result
 
@@ -108,7 +111,7 @@ def map_all(pipeline: Pipeline, prepared: Prepared, request: Request) -> MapResu
             execution.info.run_id,
             tuple(dict.fromkeys((*request.values, *prepared.outputs))),
         )
-        record.why = _why(execution)
+        record.asked = partial(_asked, execution.lookup)
         result: MapResult = execution.finish(MapResult(rows, record))
     return result
 
@@ -207,13 +210,17 @@ def _execution(pipeline: Pipeline, prepared: Prepared, request: Request) -> Exec
     return Execution(engine, job, info, request, dispatcher)
 
 
-def _why(execution: Execution) -> Callable[[], Any] | None:
-    """Return a function that works out why nodes ran."""
-    if execution.lookup is None:
-        return None
-    from hypernodes._explain import of_run
+def _asked(lookup: Lookup | None) -> Mapping[str, Asked]:
+    """Return what a run knew of the cache of each node."""
+    from hypernodes._explain import Asked
 
-    return partial(of_run, execution.lookup.kept_in(), execution.info.pipeline, execution.job.node_ids, execution.info.run_id)
+    found: dict[str, Asked] = {}
+    for site, recipe, cache in zip(lookup.job.sites, lookup.recipes, lookup.caches, strict=True) if lookup is not None else ():
+        if site.inner is not None:
+            found.update(_asked(lookup.inner[site.index]))  # type: ignore[union-attr]
+        else:
+            found[site.id] = Asked(cache, recipe.expires if recipe is not None else None, uncached_because(lookup.job, site))  # type: ignore[union-attr]
+    return found
 
 
 def plan(

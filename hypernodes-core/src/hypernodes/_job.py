@@ -154,6 +154,14 @@ class Site:
         return (_travelled, (self.id, self.name, self.is_async, self.guarded, self.rule, self.scopes))
 
 
+def uncached_because(job: Job, site: Site) -> str:
+    """Return why results of a node are not kept, as far as that is known before it runs."""
+    step: Any = job.program.steps[site.index]
+    if not step.node.options.cache:
+        return "is not cached: @node(cache=False)"
+    return "has no cache" if job.cache_of(site.index) is None else "has code that could not be identified"
+
+
 def run_plainly(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a coroutine function and wait for it."""
     with Coroutines() as coroutines:

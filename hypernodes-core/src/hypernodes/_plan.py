@@ -12,7 +12,7 @@ from hypernodes._calls import InnerCall
 from hypernodes._demand import DONE, FOLLOWING, HIT, IDLE, READY, UNDECIDED, WAITING
 from hypernodes._explain import Explanation, Reason, reason_of
 from hypernodes._items import Items
-from hypernodes._job import UNSETTLED, Job, Site
+from hypernodes._job import UNSETTLED, Job, Site, uncached_because
 from hypernodes._lookup import Lookup
 from hypernodes._nested import Nested
 from hypernodes.cache.opened import GONE
@@ -296,7 +296,7 @@ class Planner:
     def _reason(self, block: Block, site: Site, item: int, path: tuple[int, ...], status: str) -> Reason:
         demand, k = block.demand, site.index
         if demand is None:
-            return Reason(site.id, path, "uncached", "has no cache")
+            return Reason(site.id, path, "uncached", uncached_because(block.job, site))
         recipe, cache = demand.recipes[k], demand.caches[k]
         if status == UNKNOWN:
             makers = block.job.layout.makers
@@ -304,9 +304,7 @@ class Planner:
             names = ", ".join(f"'{block.job.sites[each].id}'" for each in dict.fromkeys(waits))
             return Reason(site.id, path, "upstream", names)
         if recipe is None or cache is None:
-            step: Any = block.job.program.steps[k]
-            why = "has no cache" if step.node.options.cache else "is not cached: @node(cache=False)"
-            return Reason(site.id, path, "uncached", why)
+            return Reason(site.id, path, "uncached", uncached_because(block.job, site))
         consumed = demand.consumed(k, item)
         if consumed is None:
             return Reason(site.id, path, "uncached", "an argument has no identity")

@@ -19,6 +19,7 @@ import collections.abc
 import enum
 import functools
 import inspect
+import os
 import sys
 import types
 import typing
@@ -376,11 +377,18 @@ def _classes_fit(ours: type, theirs: type) -> bool:
         return True
     if any(issubclass(ours, low) and issubclass(high, theirs) for low, highs in _PROMOTED.items() for high in highs):
         return True
+    if _is_file(theirs) and issubclass(ours, (str, os.PathLike)):
+        return True  # a text or a path becomes a File where one is expected
     if (_is_numpy_scalar(ours) and theirs in _SCALARS) or (_is_numpy_scalar(theirs) and ours in _SCALARS):
         return True
     if (_is_open(ours) and not _is_closed(theirs)) or (_is_open(theirs) and not _is_closed(ours)):
         return True
     return _have_common_subclass(ours, theirs)
+
+
+def _is_file(cls: type) -> bool:
+    module = sys.modules.get("hypernodes._file")
+    return module is not None and cls is module.File
 
 
 def _is_numpy_scalar(cls: type) -> bool:

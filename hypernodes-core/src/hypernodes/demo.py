@@ -7,17 +7,20 @@ inside a second one, which weighs the words and answers a question.
 from __future__ import annotations
 
 import ast
+import contextlib
+import inspect
 import math
 import os
 import re
 import sysconfig
+import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from hypernodes import NodeFailure, Pipeline, node
+from hypernodes import DiskCache, File, NodeFailure, Pipeline, RunResult, node
 
 QUESTION = "how do I parse a date"
 LEFT_OUT = {"__pycache__", "distutils", "idlelib", "lib2to3", "site-packages", "test", "tests", "turtledemo"}
@@ -38,8 +41,8 @@ class Function(NamedTuple):
 
 
 @node(output_name="source")
-def read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+def read(path: File) -> str:  # a File counts with its content: a changed file is read again
+    return path.read_text()
 
 
 @node(output_name="docstrings")
@@ -92,7 +95,7 @@ def vector(text: str, buckets: int = 1 << 20) -> Vector:
 # The whole library --------------------------------------------------------------------------------------------------
 
 
-@node(output_name="paths")
+@node(output_name="paths", cache=False)  # what is in a folder may change at any time
 def find(library: Path) -> list[Path]:
     paths: list[Path] = []
     for folder, inner, files in os.walk(library):
@@ -133,15 +136,32 @@ library_search = Pipeline([find, every_file, build_index, search], name="library
 
 
 def main(query: str | None = None, argv: Sequence[str] | None = None) -> int:
-    """Ask the standard library; print the best functions, what ran and how long it took.
+    """Ask the standard library three times: at first, again, and after an edit of one helper. Print what ran, and why.
 
     Args:
         query: The question.
         argv: The question as words of a command line, where ``query`` is left out.
     """
     question = query or " ".join(argv or ()) or QUESTION
-    result = library_search.run({"library": Path(sysconfig.get_path("stdlib")), "question": question})
+    inputs = {"library": Path(sysconfig.get_path("stdlib")), "question": question}
+    with tempfile.TemporaryDirectory() as folder:
+        library_search.with_cache(DiskCache(folder))
+        result = library_search.run(inputs)
+        show_answers(question, result)
+        print(f"\n{result.stats}")
 
+        again = library_search.run(inputs)
+        print(f"\nThe same again, from the cache: {again.stats.seconds:.2f} s instead of {result.stats.seconds:.1f} s.\n\n{again.stats}")
+
+        with edited(name_parts, "range(3,", "range(4,"):
+            print("\nOne helper edited: name_parts, which embed calls, now splits off parts of four letters, not three.\n")
+            after = library_search.run(inputs)
+        print(f"{after.stats}\n\nWhat ran, and why:\n\n{after.explain()}")
+        library_search.with_cache(None)
+    return 0
+
+
+def show_answers(question: str, result: RunResult) -> None:
     print(f"{question.rstrip('?')}?\n")
     for score, function in result["answers"]:
         print(f"  {score:4.2f}  {function.name}\n        {function.summary}")
@@ -149,5 +169,14 @@ def main(query: str | None = None, argv: Sequence[str] | None = None) -> int:
         print("  nothing in the standard library uses these words")
     skipped = f", left out {len(result.failures):,} that cannot be read" if result.failures else ""
     found = f"read {len(result['paths']):,} files{skipped}, found {len(result['functions']):,} functions"
-    print(f"\n{found}, in {result.stats.seconds:.1f} s:\n\n{result.stats}")
-    return 0
+    print(f"\n{found}, in {result.stats.seconds:.1f} s:")
+
+
+@contextlib.contextmanager
+def edited(function: Callable[..., object], old: str, new: str) -> Iterator[None]:
+    """Define a function of this module again with another source, as running an edited cell of a notebook would."""
+    exec(inspect.getsource(function).replace(old, new), globals())  # noqa: S102 - its own source
+    try:
+        yield
+    finally:
+        globals()[function.__name__] = function

@@ -111,7 +111,7 @@ class Record:
         columns: Names of the mapped inputs and of the outputs of a map.
     """
 
-    __slots__ = ("_run_id", "columns", "failures", "inputs", "pipeline", "seconds", "tally", "why")
+    __slots__ = ("_run_id", "asked", "columns", "failures", "inputs", "pipeline", "seconds", "tally")
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class Record:
         columns: tuple[str, ...] = (),
     ) -> None:
         self.columns = columns
-        self.why: Callable[[], Any] | None = None  # stays behind when the result travels
+        self.asked: Callable[[], Mapping[str, Any]] = dict  # what the run knew of its caches; stays behind when the result travels
         self.pipeline = pipeline
         self.seconds = seconds
         self.tally = tally
@@ -140,10 +140,10 @@ class Record:
         return self._run_id
 
     def explain(self) -> Any:
-        """Why nodes ran; nothing where no cache was asked."""
-        from hypernodes._explain import Explanation
+        """Why nodes ran."""
+        from hypernodes._explain import of_run
 
-        return self.why() if self.why is not None else Explanation()
+        return of_run(self.asked(), self.pipeline, self.run_id, {node: stats.ran for node, stats in self.stats().items()})
 
     def stats(self) -> RunStats:
         """The counts as statistics."""
