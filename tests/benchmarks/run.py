@@ -181,6 +181,42 @@ ROWS = [
         "assert len(out) == N\nprint(time.perf_counter() - start)",
         10_000,
     ),
+    Row(
+        "warm10",
+        "a warm `run` of 10 small nodes, all outputs from a local cache",
+        "ms",
+        1.5,
+        OURS + "pipeline = Pipeline([node(output_name=f'v{i + 1}')(f) for i, f in enumerate(chain(N))], cache='warm10')\n"
+        "pipeline.run({'v0': 1})\nassert pipeline.run({'v0': 1}).stats.ran == 0\nprint(best(lambda: pipeline.run({'v0': 1}), 200))",
+        10,
+        peers={
+            "joblib": "from joblib import Memory\nfs = [Memory('warmjob', verbose=0).cache(f) for f in chain(N)]\n"
+            "def go():\n    v = 1\n    for f in fs: v = f(v)\ngo()\nprint(best(go, 20))"
+        },
+    ),
+    Row(
+        "code1000",
+        "code identity of a node that reaches 1,000 functions, once per process",
+        "s",
+        1.0,
+        "import sys\nopen('many.py', 'w').write('\\n'.join(\n"
+        '    f\'def f{i}(x, k={i}):\\n    if x > k:\\n        return [f{i + 1}(y) for y in range(x) if y != k]\\n    return {{"a": x + {i}, "b": str(k)}}\'\n'
+        "    for i in range(N)) + f'\\ndef f{N}(x): return x\\n')\n"
+        "sys.path.insert(0, '.')\nimport many\nfrom hypernodes import node\nwork = node(output_name='y')(many.f0)\n"
+        "start = time.perf_counter()\nwork.code_hash\nprint(time.perf_counter() - start)",
+        1000,
+    ),
+    Row(
+        "hash256",
+        "identity of a 256 MB array (0.128 s are 2 GB/s)",
+        "s",
+        0.128,
+        "import numpy as np\nfrom hypernodes.identity.values import identity\narray = np.arange(32_000_000, dtype='f8')\n"
+        "print(best(lambda: identity(array), 5))",
+        peers={
+            "joblib": "import numpy as np, joblib\narray = np.arange(32_000_000, dtype='f8')\nprint(best(lambda: joblib.hash(array), 2))"
+        },
+    ),
 ]
 
 

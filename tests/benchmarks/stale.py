@@ -57,7 +57,15 @@ pipeline = Pipeline(nodes, cache_type="disk", cache_kwargs={"cache_dir": "cache"
 print(pipeline("total", path="data.txt"))
 """,
 }
-HAMILTON = "import steps\n\ndef words(path: str) -> list:\n    return steps.words(path)\n\ndef total(words: list) -> int:\n    return steps.total(words)\n"
+HAMILTON = """
+import steps
+
+def words(path: str) -> list:
+    return steps.words(path)
+
+def total(words: list) -> int:
+    return steps.total(words)
+"""
 
 EDITS = {
     "the file's content": ("data.txt", "one two", "one two three"),

@@ -105,7 +105,7 @@ class Block:
 
             self.demand = Demand(self, lookup, known or {})
             self._undecided = dict.fromkeys(self.gathered, 0)
-            self.frames.who = self.demand.who
+            self.frames.who = self.demand.refs.who
 
     # -- what can run ---------------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Block:
     def _starting(self, site: Site, item: int) -> None:
         """Tell that a call starts, and before it that the cache does not have it."""
         if site.wanted & events.CACHE_MISS and self.demand is not None:
-            key = self.demand.key(site.index, item)
+            key = self.demand.refs.key(site.index, item)
             if key is not None:
                 self.frames.missed(site, item, key.hex())
         if site.wanted & events.NODE_START:
@@ -261,7 +261,7 @@ class Block:
         call = InnerCall(step, site.inner, outer, self.remote, on_error, self.frames.tell, self.limits, get_ident())  # type: ignore[arg-type]
         if self.demand is not None:
             call.lookup = self.demand.lookup.inner[site.index]
-            call.known = self.demand.known_arguments(site.index, item)
+            call.known = self.demand.refs.known_arguments(site.index, item)
         return call
 
     def run_straight(self) -> None:

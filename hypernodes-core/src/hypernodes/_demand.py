@@ -13,23 +13,21 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
 from hypernodes import events
-from hypernodes._calls import Call, InnerResult, Made
-from hypernodes._declaration import NO_DEFAULT
+from hypernodes._calls import Call, InnerResult
 from hypernodes._hashing import digest
 from hypernodes._job import UNSETTLED, Site
 from hypernodes._keep import UNKNOWABLE, Keeper, Kept
 from hypernodes._lookup import Lookup
+from hypernodes._references import HIT, References
 from hypernodes.cache.entry import Entry
 from hypernodes.cache.opened import GONE
-from hypernodes.identity import values as value_identity
-from hypernodes.identity.signature import DEFAULT, IGNORED, by_signature, by_value
+from hypernodes.identity.signature import by_value
 
 if TYPE_CHECKING:
     from hypernodes._block import Block
 
 IDLE: Final = 0  # nobody needs it
 UNDECIDED: Final = 1  # not found by signature; waits to learn who its arguments are
-HIT: Final = 2  # in the cache
 WAITING: Final = 3  # must run; waits for values
 READY: Final = 4  # may run now, or runs
 DONE: Final = 5  # has run
@@ -72,16 +70,15 @@ class Demand:
         self.keeper = Keeper(block, lookup)
         self.begun = False
         self.holding = 0  # reads that must end before the first item is opened
-        self._known = known
         self._sites = job.sites
         self._values = block.values
         self._makers, self._readers = job.layout.makers, job.layout.readers
         self._followers = job.layout.followers
         steps = range(len(self._sites))
-        self.state = [bytearray(size) for _ in steps]
-        self.entries: list[list[Entry | None]] = [[None] * size for _ in steps]
-        self._keys: list[list[bytes | None] | None] = [None] * len(self._sites)
-        self._shallow: list[dict[int, bytes]] = [{} for _ in steps]
+        self.refs = References(block, lookup, self.keeper, known)
+        self.state, self.entries = self.refs.state, self.refs.entries
+        self._deep, self._shallow, self._ids, self._sources = self.refs.deep, self.refs.shallow, self.refs.ids, self.refs.sources
+        self._ref = self.refs.of
         self._awaiting: list[dict[int, int]] = [{} for _ in steps]
         self._missing: list[dict[int, int]] = [{} for _ in steps]
         self._rejected: list[set[int]] = [set() for _ in steps]
@@ -90,8 +87,6 @@ class Demand:
         self._resolved: list[set[int]] = [set() for _ in steps]
         self._active = [0] * size  # per item, the steps that are not settled, and the reads under way
         self._want: dict[int, bytearray] = {slot: bytearray(size) for slot in self._makers}
-        self._ids: dict[int, list[bytes | None]] = {slot: [None] * size for slot in self._makers}
-        self._sources = [self._sources_of(k) for k in steps]
         self._leading: dict[bytes, list[tuple[int, int]]] = {}
         self._leads: dict[tuple[int, int], bytes] = {}
         self._file_waits: dict[tuple[int, int], list[int]] = {}
@@ -103,126 +98,12 @@ class Demand:
         self._working = False
         self._live = False
 
-    # -- who goes into a step -------------------------------------------------------------------------------------
-
-    def _sources_of(self, k: int) -> list[bytes | int]:
-        """Return per argument what its reference is: a constant, or the slot to ask (negative: as a file)."""
-        recipe = self.recipes[k]
-        if recipe is None:
-            return []
-        site = self._sites[k]
-        sources: list[bytes | int] = []
-        for position, slot in enumerate(site.slots):
-            if position in recipe.ignored:
-                sources.append(IGNORED)
-            elif slot in self._makers or self._values[slot] is not None:
-                sources.append(~slot if position in recipe.files else slot)
-            else:
-                sources.append(self._default(site, position))
-        return sources
-
-    def _default(self, site: Site, position: int) -> bytes:
-        """Return the reference of an argument that nobody gives."""
-        key = (site.index, position)
-        found = self.lookup.defaults.get(key)
-        if found is None:
-            value = site.defaults[position]
-            if site.inner is not None:
-                value = site.inner.bound_inputs.get(site.names[position], NO_DEFAULT)
-            found = DEFAULT
-            if value is not NO_DEFAULT and type(value) is not object:
-                try:
-                    found = by_value(value_identity.identity(value))
-                except value_identity.Unidentifiable:
-                    found = DEFAULT  # it is part of the code, for what can be told of it
-            self.lookup.defaults[key] = found
-        return found
-
-    def _input_references(self, source: int) -> list[bytes | None]:
-        """Return the references of an input over all items, worked out once."""
-        found = self._ids.get(source)
-        if found is not None:
-            return found
-        if not self.size:
-            return []
-        slot = source if source >= 0 else ~source
-        column = self._values[slot]
-        entry = next(entry for entry in self.block.job.program.inputs if entry.slot == slot)
-        if source >= 0 and entry.outer is not None and self._values[entry.outer] is column:
-            made = self._input_references(entry.outer)
-        elif source >= 0 and entry.outer is None and entry.name in self._known:
-            made = [by_value(self._known[entry.name])] * self.size
-        elif self.block.varies[slot]:
-            made = [self._reference(value, source, entry.name) for value in column]
-        else:
-            memo = self.lookup.bound.get(source)
-            if memo is None or memo[1] is not column[0]:
-                memo = self.lookup.bound[source] = (self._reference(column[0], source, entry.name), column[0])
-            made = [memo[0]] * self.size
-        self._ids[source] = made
-        return made
-
-    def _reference(self, value: Any, source: int, name: str) -> bytes:
-        if source < 0:
-            from hypernodes._file import coerce
-
-            value = coerce(value)
-        try:
-            return by_value(value_identity.identity(value))
-        except value_identity.Unidentifiable as reason:
-            self.keeper.reasons[~source if source < 0 else source] = (name, reason)
-            return UNKNOWABLE
-
-    def _ref(self, source: int, item: int) -> bytes | None:
-        """Return the reference of a value, ``None`` while nobody knows it."""
-        if source < 0:
-            return self._file_ref(source, item)
-        made = self._makers.get(source)
-        if made is None:
-            return self._input_references(source)[item]
-        found = self._ids[source][item]
-        if found is None and self.state[made[0]][item] == HIT:
-            entry = self.entries[made[0]][item]
-            assert entry is not None  # noqa: S101 - a hit has one
-            found = self._ids[source][item] = by_value(entry.parts[made[1]].identity)
-        return found
-
-    def _file_ref(self, source: int, item: int) -> bytes | None:
-        slot = ~source
-        if slot not in self._makers:
-            return self._input_references(source)[item]
-        value = self._values[slot][item]
-        return None if value is UNSETTLED else self._reference(value, source, "")
-
-    def _deep_keys(self) -> None:
-        """Work out the signatures that are known before any value exists."""
-        varies = self.block.varies
-        for k, recipe in enumerate(self.recipes):
-            if recipe is None or not self.lookup.has_deep[k]:
-                continue
-            columns: list[Sequence[bytes | None]] = []
-            fixed = True
-            for source in self._sources[k]:
-                if isinstance(source, bytes):
-                    columns.append([source] * self.size)
-                elif source in self._makers:
-                    maker, output = self._makers[source]
-                    keys = self._keys[maker]
-                    assert keys is not None  # noqa: S101 - has_deep says so
-                    columns.append([None if key is None else by_signature(key, output) for key in keys])
-                    fixed = fixed and not varies[source]
-                else:
-                    columns.append(self._input_references(source))
-                    fixed = fixed and not varies[source if source >= 0 else ~source]
-            made = _signatures(recipe.prefix, columns, 1 if fixed and self.size else self.size)
-            self._keys[k] = made * self.size if fixed and self.size else made
-
     # -- the sweep ------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Look everything up that the requested outputs need."""
-        self.begun = True
-        self._deep_keys()
+        self.begun = self.refs.begun = True
+        self.refs.work_out_signatures()
         for _, slot in self.block.job.program.outputs:
             if slot in self._makers:
                 self._want[slot] = bytearray(b"\1") * self.size
@@ -279,7 +160,7 @@ class Demand:
 
     def _look_up(self, k: int, items: list[int]) -> list[int]:
         """Look items up by signature; return those that are not there."""
-        keys, recipe, cache = self._keys[k], self.recipes[k], self.caches[k]
+        keys, recipe, cache = self._deep[k], self.recipes[k], self.caches[k]
         if keys is None or recipe is None or cache is None or not items:
             for item in items:
                 self._set(k, item, UNDECIDED)
@@ -352,10 +233,10 @@ class Demand:
                 asked.append(item)
                 keys.append(key)
         found = cache.find(keys) if keys else []
-        deep = self._keys[k]
+        deep = self._deep[k]
         for item, key, entry in zip(asked, keys, found, strict=True):
             if entry is not None and item not in self._rejected[k] and self.lookup.fresh(recipe, entry):
-                if deep is not None and deep[item] != key and deep[item] is not None and self.untainted(k, item):
+                if deep is not None and deep[item] != key and deep[item] is not None and self.refs.untainted(k, item):
                     cache.alias(deep[item], entry)  # type: ignore[arg-type]
                 self._hit(k, item, entry)
             else:
@@ -610,42 +491,11 @@ class Demand:
         if site.wanted & events.CACHE_HIT and entry is not None:
             if frames.tracks and site.inner is None:
                 frames.entered(site, item)
-            frames.hit(site, item, (self.key(k, item) or entry.keys[0]).hex(), entry.parts[0].identity.hex())
+            frames.hit(site, item, (self.refs.key(k, item) or entry.keys[0]).hex(), entry.parts[0].identity.hex())
 
     def may_run(self, k: int, item: int) -> bool:
         """Whether a call that was queued is still wanted."""
         return self.state[k][item] == READY
-
-    def shallow(self, k: int, item: int) -> bytes | None:
-        """Return the signature of a step by the identities of its arguments, where they are known."""
-        return self._shallow[k].get(item)
-
-    def key(self, k: int, item: int) -> bytes | None:
-        """Return the signature of a step, as far as it is known."""
-        found = self._shallow[k].get(item)
-        if found is None:
-            keys = self._keys[k]
-            found = keys[item] if keys is not None else None
-        return found
-
-    def who(self, site: Site, item: int, made: bool) -> events.Who:  # noqa: FBT001 - called for every event
-        """Return what a callback may know of a step: its signature, and once it is made, the identity of its first value."""
-        key = self.key(site.index, item)
-        if key is None:
-            return None
-        reference = self._ids[site.outs[0]][item] if made else None
-        return key.hex(), reference[2:].hex() if reference else None
-
-    def known_arguments(self, k: int, item: int) -> dict[str, bytes]:
-        """Return the identities of a nested pipeline's arguments, where they are known."""
-        site = self._sites[k]
-        found = {}
-        for name, slot in zip(site.names, site.slots, strict=True):
-            if slot in self._makers or slot in self._ids:
-                reference = self._ref(slot, item)
-                if reference:
-                    found[name] = reference[2:]
-        return found
 
     def made(self, site: Site, item: int, seconds: float, inner: InnerResult | None) -> None:
         """Take a result: give it its identity, keep it, and let others know, before anybody sees it."""
@@ -673,11 +523,11 @@ class Demand:
         needed = [slot in self._readers for slot in site.outs]
         if key is None or self.recipes[k] is None:
             return self.keeper.identified(site, item, needed, inner)
-        keys = self._keys[k]
-        deep = keys[item] if keys is not None and self.untainted(k, item) else None
-        consumed = self.consumed(k, item) or ()
+        keys = self._deep[k]
+        deep = keys[item] if keys is not None and self.refs.untainted(k, item) else None
+        consumed = self.refs.consumed(k, item) or ()
         kept = self.keeper.keep(
-            site, item, (key,) if deep is None or deep == key else (key, deep), consumed, seconds, inner, self.watch(k, item)
+            site, item, (key,) if deep is None or deep == key else (key, deep), consumed, seconds, inner, self.refs.watch(k, item)
         )
         before = self._unreadable.pop((k, item), None)
         if before is not None and kept.entry is not None and kept.entry.deterministic:
@@ -687,16 +537,6 @@ class Demand:
                 self.keeper.disagreed(k, item, key)
         return kept
 
-    def consumed(self, k: int, item: int) -> tuple[bytes, ...] | None:
-        """Return the identities of a step's arguments, empty for one that does not count; ``None`` where one has none."""
-        found = []
-        for source in self._sources[k]:
-            reference = source if isinstance(source, bytes) else self._ref(source, item)
-            if not reference:
-                return None
-            found.append(reference[2:])
-        return tuple(found)
-
     def assume(self, k: int, item: int, references: Sequence[bytes]) -> None:
         """Go on as if a step had run and given values of these identities."""
         self._set(k, item, DONE)
@@ -705,55 +545,6 @@ class Demand:
         self._released(k, item)
         self._todo.append((k, item))
         self._work()
-
-    def untainted(self, k: int, item: int) -> bool:
-        """Whether all upstreams give the same result whenever they run."""
-        for slot in self._sites[k].slots:
-            made = self._makers.get(slot)
-            if made is None:
-                continue
-            entry = self.entries[made[0]][item]
-            if entry is None or not entry.deterministic or self.keeper.is_doubtful(made[0]):
-                return False
-        return True
-
-    def watch(self, k: int, item: int) -> tuple[tuple[str, bytes], ...]:
-        """Return the user's classes and files that the arguments of a step were made from."""
-        found: set[tuple[str, bytes]] = set()
-        for slot in self._sites[k].slots:
-            made = self._makers.get(slot)
-            if made is None:
-                continue
-            entry = self.entries[made[0]][item]
-            if entry is not None:
-                for part in entry.parts:
-                    found.update(part.classes)
-            else:
-                found.update(self.keeper.watched.get((made[0], item), ()))
-        return tuple(sorted(found))
-
-    def made_list(self, slot: int) -> Made | None:
-        """Return what is known of the list of an output's values; ``None`` where some value has no identity."""
-        if slot not in self._makers or not self.begun:
-            return None
-        k, output = self._makers[slot]
-        identities: list[bytes] = []
-        references: list[tuple[bytes, int]] | None = []
-        classes: set[tuple[str, bytes]] = set()
-        for item in range(self.size):
-            reference = self._ref(slot, item)
-            if not reference:
-                return None
-            identities.append(reference[2:])
-            entry = self.entries[k][item]
-            if entry is None or self.caches[k] is None:
-                references = None
-                classes.update(self.keeper.watched.get((k, item), ()))
-                continue
-            classes.update(entry.parts[output].classes)
-            if references is not None:
-                references.append((entry.keys[0], output))
-        return Made(value_identity.list_identity(identities), references, tuple(sorted(classes)))
 
     def failed(self, k: int, item: int) -> None:
         """Note that a call failed for good."""
@@ -815,15 +606,3 @@ class Demand:
         """Return how many items of a step came from the cache, or were not needed because something after them did."""
         state = self.state[k]
         return state.count(HIT) + state.count(IDLE) if self.begun else 0
-
-
-def _signatures(prefix: bytes, columns: Sequence[Sequence[bytes | None]], size: int) -> list[bytes | None]:
-    """Return one signature per item; ``None`` where an argument has no reference."""
-    if not columns:
-        return [digest(prefix)] * size
-    if not any(None in column or UNKNOWABLE in column for column in columns):
-        if len(columns) == 1:
-            return [digest(prefix + reference) for reference in columns[0][:size]]  # type: ignore[operator]
-        return [digest(prefix + b"".join(references)) for references in zip(*(column[:size] for column in columns), strict=True)]
-    rows = zip(*(column[:size] for column in columns), strict=True)
-    return [None if None in row or UNKNOWABLE in row else digest(prefix + b"".join(row)) for row in rows]

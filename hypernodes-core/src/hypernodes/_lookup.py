@@ -109,10 +109,33 @@ class RunNotes:
                 return False
         return True
 
+    def tell_strangers(self, lookup: Lookup) -> None:
+        """Say in one line that results of other machines are there, none of which was made from the same libraries."""
+        there, difference = 0, ""
+        for recipe, cache in zip(lookup.recipes, lookup.caches, strict=True):
+            if recipe is None or cache is None or not cache.shared:
+                continue
+            ours = recipe.origin
+            earlier = [each.origin for each in cache.of_node(ours.pipeline, ours.node) if each.origin.run_id != ours.run_id]
+            alike = [each for each in earlier if each.code == ours.code and host_of(each) != host_of(ours)]
+            if not alike or any(each.code == ours.code and each.environment == ours.environment for each in earlier):
+                continue
+            there += len(alike)
+            theirs, mine = dict(alike[0].environment), dict(ours.environment)
+            name = next(name for name in (*mine, *theirs) if mine.get(name) != theirs.get(name))
+            difference = f"{'Python' if name == 'python' else name} {mine.get(name, 'absent')} (you) / {theirs.get(name, 'absent')} (cache)"
+        if there:
+            self.warn("strangers", f"0 of {there:,} shared: {difference}")
+
     def flush(self) -> None:
         """Write what the caches still hold back."""
         for _, cache in self._opened:
             cache.flush()
+
+
+def host_of(origin: Origin) -> str:
+    """Return the machine that made a result."""
+    return origin.writer.rpartition(":")[0]
 
 
 def _class_now(name: str) -> bytes | None:

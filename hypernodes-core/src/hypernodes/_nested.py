@@ -85,7 +85,7 @@ class Nested:
         made: list[Made | None] = []
         slots = dict(self.job.program.outputs)
         for name in step.results:
-            made.append(block.demand.made_list(slots[name]) if name in columns and step.mapped and block.demand is not None else None)
+            made.append(block.demand.refs.made_list(slots[name]) if name in columns and step.mapped and block.demand is not None else None)
             if name in columns:
                 values.append(list(columns[name]) if step.mapped else columns[name][0])
             elif name in step.mapped:

@@ -9,12 +9,13 @@ import attrs
 
 from hypernodes._block import Block
 from hypernodes._calls import InnerCall
-from hypernodes._demand import DONE, FOLLOWING, HIT, IDLE, READY, UNDECIDED, WAITING
+from hypernodes._demand import DONE, FOLLOWING, IDLE, READY, UNDECIDED, WAITING
 from hypernodes._explain import Explanation, Reason, reason_of
 from hypernodes._items import Items
 from hypernodes._job import UNSETTLED, Job, Site, uncached_because
 from hypernodes._lookup import Lookup
 from hypernodes._nested import Nested
+from hypernodes._references import HIT
 from hypernodes.cache.opened import GONE
 from hypernodes.engines.runner import Request
 from hypernodes.identity.signature import by_value
@@ -188,7 +189,7 @@ class Planner:
                     continue
                 state = demand.state[k][item]
                 status = UNKNOWN if (k, item) in unknown else CACHED if state in (HIT, IDLE, FOLLOWING, DONE) else TO_RUN
-                if status == TO_RUN and site.inner is None and self._claimed_before(demand.shallow(k, item)):
+                if status == TO_RUN and site.inner is None and self._claimed_before(demand.refs.shallow_key(k, item)):
                     status = CACHED
                 self._note(block, site, item, path, status)
 
@@ -263,7 +264,7 @@ class Planner:
             args.append(value)
         step: Any = block.job.program.steps[k]
         call = InnerCall(step, site.inner, path, False, "return", lookup=demand.lookup.inner[k])
-        call.known = demand.known_arguments(k, item)
+        call.known = demand.refs.known_arguments(k, item)
         try:
             nested = Nested(call, tuple(args))
         except Exception:  # noqa: BLE001 - lists that do not fit together: the run will say so
@@ -275,7 +276,7 @@ class Planner:
         slots = dict(site.inner.program.outputs)
         references = []
         for name in step.results:
-            made = inner.made_list(slots[name]) if name in slots and step.mapped else None
+            made = inner.refs.made_list(slots[name]) if name in slots and step.mapped else None
             if made is None:
                 return
             references.append(by_value(made.identity))
@@ -305,7 +306,7 @@ class Planner:
             return Reason(site.id, path, "upstream", names)
         if recipe is None or cache is None:
             return Reason(site.id, path, "uncached", uncached_because(block.job, site))
-        consumed = demand.consumed(k, item)
+        consumed = demand.refs.consumed(k, item)
         if consumed is None:
             return Reason(site.id, path, "uncached", "an argument has no identity")
         entries = cache.of_node(recipe.origin.pipeline, recipe.origin.node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import socket
 import threading
 import time
 import warnings
@@ -28,6 +29,9 @@ GROUP_SECONDS: Final = 1.0  # and the longest that one waits to be written
 OWN_BLOB: Final = 256 * 1024  # bytes from which on a value is a blob of its own
 NODE_HISTORY: Final = 1000  # entries of one node that stay comparable
 WARM_BLOBS: Final = 8  # segments whose bytes stay at hand
+
+
+_HERE: Final = f"{socket.gethostname()}:"
 
 
 class _Gone:
@@ -65,6 +69,7 @@ class Cache:
         self._held: OrderedDict[int, tuple[Entry, int]] = OrderedDict()  # values in memory, least recently used first
         self._size = 0
         self._faults: set[str] = set()
+        self.shared = False  # whether other machines wrote something here
         self._lock = threading.RLock()
         self._pid = os.getpid()
         _OPEN.add(self)
@@ -353,6 +358,7 @@ class Cache:
         self._invalidated(group.forgotten)
         for entry in group.entries:
             self._learn(entry)
+            self.shared = self.shared or not entry.origin.writer.startswith(_HERE)
         for key, target in group.aliases:
             if target in self._index:
                 self._index[key] = self._index[target]

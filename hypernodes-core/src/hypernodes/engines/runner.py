@@ -131,6 +131,7 @@ class Execution:
         self._coroutines.close()
         if self.lookup is not None:
             self.lookup.notes.flush()
+            self.lookup.notes.tell_strangers(self.lookup)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
