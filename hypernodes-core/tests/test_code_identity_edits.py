@@ -850,6 +850,65 @@ MORE = [
         part="function hh.h",
     ),
     miss(
+        "a module of the package that only a computed name imports",
+        "import pk.m\nf = pk.m.f\n=== pk/__init__.py\n=== pk/m.py\nimport importlib\ndef f(x): return importlib.import_module('pk.' + x).h(x)\n"
+        "=== pk/sub.py\nfrom pk.deep import k\ndef h(x): return 1\n=== pk/deep/__init__.py\ndef k(x): return 1\n",
+        ("def h(x): return 1", "def h(x): return 2"),
+        part="module pk.sub",
+    ),
+    miss(
+        "a package of the package that only a computed name imports",
+        "import pk.m\nf = pk.m.f\n=== pk/__init__.py\n=== pk/m.py\ndef f(x): return __import__(x).h(x)\n"
+        "=== pk/deep/__init__.py\n=== pk/deep/sub.py\ndef h(x): return 1\n",
+        ("return 1", "return 2"),
+        part="module pk.deep.sub",
+    ),
+    miss(
+        "a module beside, that only a computed name imports",
+        "import importlib\ndef f(x): return importlib.import_module(x).h(x)\n=== hh.py\ndef h(x): return 1\n=== plug/__init__.py\n"
+        "=== plug/sub.py\ndef h(x): return 5\n",
+        ("return 1", "return 2"),
+        ("return 5", "return 6"),
+        part="module plug.sub",
+    ),
+    hit(
+        "modules that only a computed name imports, reformatted",
+        "import pk.m\nf = pk.m.f\n=== pk/__init__.py\n=== pk/m.py\ndef f(x): return __import__(x).h(x)\n"
+        "=== pk/sub.py\ndef h(x): return 1\n=== elsewhere.py\ndef h(x): return 5\n",
+        ("return 1", "return (1)  # one"),
+        ("return 5", "return 6"),
+    ),
+    miss(
+        "import_module under another name",
+        "from importlib import import_module as load\ndef f(x): return load(x).h(x)\n=== hh.py\ndef h(x): return 1\n",
+        ("return 1", "return 2"),
+        part="module hh",
+    ),
+    miss(
+        "import_module as a value",
+        "import importlib\ndef f(x): return list(map(importlib.import_module, x))\n=== hh.py\ndef h(x): return 1\n",
+        ("return 1", "return 2"),
+        part="module hh",
+    ),
+    miss(
+        "runpy",
+        "import runpy\ndef f(x): return runpy.run_path(x)['h'](x)\n=== hh.py\ndef h(x): return 1\n",
+        ("return 1", "return 2"),
+        part="module hh",
+    ),
+    miss(
+        "a function put into a library",
+        "import colorsys\ndef h(x): return 1\ncolorsys.ours = h\ndef f(x): return colorsys.ours(x)",
+        ("return 1", "return 2"),
+        part="function proj.h",
+    ),
+    miss(
+        "a function put into a library, called by a module imported in the body",
+        "import colorsys\ndef h(x): return 1\ncolorsys.ours = h\ndef f(x):\n    import colorsys as c\n    return c.ours(x)",
+        ("return 1", "return 2"),
+        part="function proj.h",
+    ),
+    miss(
         "sys.modules",
         "import sys, hh\ndef f(x): return sys.modules['hh'].h(x)\n=== hh.py\ndef h(x): return 1\n",
         ("return 1", "return 2"),
@@ -1211,6 +1270,43 @@ MORE = [
         part="function proj.g",
     ),
     miss("an attribute of a function", "def f(x): return f.k\nf.k = 1", ("f.k = 1", "f.k = 2"), part="attribute k of proj.f"),
+    miss(
+        "a property named like something that Python itself puts into classes",
+        "class D:\n    @property\n    def __signature__(self): return 1\ndef f(x): return D().__signature__",
+        ("return 1", "return 2"),
+        part="method proj.D.__signature__",
+    ),
+    miss(
+        "a __doc__ that is computed",
+        "class D:\n    @property\n    def __doc__(self): return 1\ndef f(x): return D().__doc__",
+        ("return 1", "return 2"),
+        part="method proj.D.__doc__",
+    ),
+    miss(
+        "subclasses that nothing else names",
+        "class B:\n    @classmethod\n    def all(cls): return cls.__subclasses__()\nclass D(B): pass\n"
+        "class E(D):\n    def m(self): return 1\ndef f(x): return B.all()[0].__subclasses__()[0]().m()",
+        ("return 1", "return 2"),
+        part="method proj.E.m",
+    ),
+    miss(
+        "a new subclass",
+        "class B: pass\ndef f(x): return len(B.__subclasses__())",
+        ("def f", "class D(B): pass\ndef f"),
+        part="subclasses of class proj.B",
+    ),
+    miss(
+        "a new subclass, later",
+        "class B: pass\ndef f(x): return len(B.__subclasses__())",
+        part="subclasses of class proj.B",
+        do_after="code_identity(f)\nclass D(proj.B): __module__ = 'proj'\nproj.D = D",
+    ),
+    miss(
+        "the docstring of a class, where it is read",
+        "class C:\n    'Doc.'\ndef f(x): return C.__doc__",
+        ("Doc.", "Other."),
+        part="docstring of class proj.C",
+    ),
     miss(
         "partialmethod",
         "import functools\nclass D:\n    def m(self, k): return k\n    p = functools.partialmethod(m, 1)\ndef f(x): return D().p()",

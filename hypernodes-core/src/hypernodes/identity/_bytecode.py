@@ -7,7 +7,7 @@ from types import CodeType
 from typing import Any, Final
 
 from hypernodes.identity._ast_dump import constant
-from hypernodes.identity._reads import EVERYTHING, HIDING, MUTATORS, REBOUND, Imported, Path, Reads
+from hypernodes.identity._reads import EVERYTHING, HIDING, IMPORTERS, LOADERS, MUTATORS, REBOUND, Imported, Path, Reads
 
 # Of the flags only those that say what kind of function it is: *args, **kwargs, generator, coroutine, asynchronous generator.
 _FLAGS: Final = 0x04 | 0x08 | 0x20 | 0x80 | 0x100 | 0x200
@@ -161,7 +161,8 @@ class _Scan:
             mutated=tuple(sorted(self.mutated)),
             rebound=tuple(sorted(self.rebound)),
             hiding=tuple(sorted(hiding)),
-            computed_import=bool(self.attributes & {"__import__", "import_module"}),
+            computed_import=bool(self.attributes & (IMPORTERS | LOADERS)),
             annotations="__annotations__" in self.attributes,
             docs="__doc__" in self.attributes,
+            subclasses="__subclasses__" in self.attributes,
         )

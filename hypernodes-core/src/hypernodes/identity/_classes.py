@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from hypernodes.identity._owner import module_of
+from hypernodes.identity._owner import is_users, module_of, resolved
 
 _NOTHING: Final = frozenset(
     "__module__ __qualname__ __doc__ __dict__ __weakref__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__ "
@@ -97,7 +97,9 @@ def members_of(cls: type) -> Iterator[Member]:
     yield from _pydantic_fields(own)
     for name in sorted(each for each in own if isinstance(each, str)):
         value = own[name]
-        if name in skipped or name.startswith("__pydantic_") or isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)):
+        if isinstance(value, (types.MemberDescriptorType, types.GetSetDescriptorType)) or name.startswith("__pydantic_"):
+            continue
+        if name in skipped and type(value) is not property:  # written by hand, whatever its name
             continue
         if declared and (_is_made(value) or (name == "__hash__" and value is None)):
             continue
@@ -177,3 +179,19 @@ def _is_made(value: Any) -> bool:
         or code.co_qualname.startswith("__create_fn__.")
         or code.co_filename.startswith("<attrs generated")
     )
+
+
+def users_subclasses(cls: type) -> list[type]:
+    """Return the direct subclasses that are the user's own, without what other versions of a module have left behind."""
+    found: dict[str, type] = {}
+    subclasses: list[type] = type.__subclasses__(cls)
+    for each in sorted(subclasses, key=full_name):
+        name = full_name(each)
+        if is_users(each) and (name not in found or resolved(module_of(each), name.removeprefix(f"{module_of(each)}.")) is each):
+            found[name] = each
+    return list(found.values())
+
+
+def names_of_subclasses(cls: type | None) -> list[str]:
+    """Return the full names of what ``users_subclasses`` gives."""
+    return [full_name(each) for each in users_subclasses(cls)] if cls is not None else []

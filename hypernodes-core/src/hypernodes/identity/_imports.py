@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
+import os
 import sys
 import types
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from importlib.machinery import all_suffixes
+from typing import Any, Final
 
 from hypernodes.identity._distributions import home
 from hypernodes.identity._reads import Imported
+
+_SUFFIXES: Final = tuple(sorted(each for each in all_suffixes() if not each.endswith(".pyc")))
 
 
 def absolute(namespace: Mapping[str, Any], imported: Imported) -> str:
@@ -61,13 +66,17 @@ def follow(reach: Any, namespace: Mapping[str, Any], imported: Imported) -> None
         return
     found = home(name, file)
     reach.reaches(found)
-    if not found.users:
+    if not found.users or f"module {name}" in reach.manifest:  # as a whole already
         return
-    source = _unimported.source_of(name, file) if file.endswith(".py") else None
-    if source is None:
-        reach.native(name, file)
+    path = (imported.name, *path) if imported.name else path
+    whole = _unimported.whole_of(name, file) if not path and file.endswith(".py") else None
+    source = _unimported.source_of(name, file) if path and file.endswith(".py") else None
+    if whole is not None:
+        reach.unimported.whole(name, whole)
+    elif source is not None:
+        reach.unimported.take(source, path)
     else:
-        reach.unimported.take(source, (imported.name, *path) if imported.name else path)
+        reach.native(name, file)
 
 
 def find(name: str) -> str | None:
@@ -99,3 +108,34 @@ def _asked(name: str, path: Any) -> Any:
         if spec is not None:
             return spec
     return None
+
+
+def imports_any(value: object) -> bool:
+    """Return whether something is a function that imports a module by its name."""
+    return value is importlib.import_module or value is builtins.__import__
+
+
+def around(namespace: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """Return the package that a module belongs to and its folders; of one without a package, no name and the folder it is in."""
+    name, file = namespace.get("__package__") or namespace.get("__name__"), namespace.get("__file__")
+    top = name.partition(".")[0] if isinstance(name, str) else ""
+    path = getattr(sys.modules.get(top), "__path__", None)
+    if path is not None:
+        return top, [each for each in path if isinstance(each, str)]
+    return "", [os.path.dirname(os.path.abspath(file))] if isinstance(file, str) else []  # noqa: PTH100, PTH120
+
+
+def below(package: str, folder: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the folders of a package, each with the names of the modules in it.
+
+    Args:
+        package: The name of the package; empty for a folder of modules without one.
+        folder: Where it is.
+    """
+    for here, folders, files in os.walk(folder):
+        dotted = os.path.relpath(here, folder).replace(os.sep, ".").strip(".")
+        prefix = ".".join(each for each in (package, dotted) if each)
+        folders[:] = sorted(each for each in folders if each.isidentifier() and os.path.isfile(os.path.join(here, each, "__init__.py")))  # noqa: PTH113, PTH118
+        stems = {each.partition(".")[0] for each in files if each.endswith(_SUFFIXES)}
+        names = {prefix if stem == "__init__" else f"{prefix}.{stem}".strip(".") for stem in stems if stem.isidentifier()}
+        yield here, tuple(sorted(name for name in names if name))

@@ -21,7 +21,7 @@ from hypernodes.identity import _classes, _imports
 from hypernodes.identity._distributions import Home, home_of_module, home_of_name, home_of_namespace
 from hypernodes.identity._first_seen import Key, counts_whole, text_when_first_seen, watched
 from hypernodes.identity._owner import module_of
-from hypernodes.identity._reads import EVERYTHING, HIDING, REBOUND, Imported, Path, Reads
+from hypernodes.identity._reads import EVERYTHING, HIDING, IMPORTERS, REBOUND, Imported, Path, Reads
 from hypernodes.identity._sources import Body, body_of
 from hypernodes.identity._texts import Fetch, Texts, held, is_code, module_name, part_of, weakly
 from hypernodes.identity._unimported import Reader, stamp
@@ -53,8 +53,11 @@ class Reach(Texts):
         self._counted: dict[Key, tuple[str, ...]] = {}  # how each place was taken to change
         self._holders: list[object] = []
         self._bodies: dict[str, tuple[weakref.ref[types.FunctionType], Body]] = {}
+        self._classes: dict[str, weakref.ref[type]] = {}
+        self._with_subclasses: set[str] = set()  # labels of classes whose subclasses are taken in
         self._looked_at: set[str] = set()  # functions whose annotations a library may have looked at
         self._places: set[tuple[int, str, Path]] = set()
+        self._packages: set[tuple[str, ...]] = set()  # those of which every module is taken in
         self._open = True
         self.unimported = Reader(self)
 
@@ -76,10 +79,10 @@ class Reach(Texts):
         if text is None:
             text = self.data_text(target)[0]
             self._watch_text(weakly(target), text)
-        while self._work or self._constants:
+        while self._work or self._constants or self._subclasses():
             if self._work:
                 self._work.popleft()()
-            else:
+            elif self._constants:
                 self._constants.popleft()()
         self._documentation()
         self.outdated = any(tuple(sorted(self.changed.get(key, ()))) != counted for key, counted in self._counted.items())
@@ -93,6 +96,7 @@ class Reach(Texts):
         self._counted.clear()
         self._holders.clear()
         self._bodies.clear()
+        self._classes.clear()
         self.watch.close()
 
     def _label(self, value: object, label: str) -> str:
@@ -240,7 +244,7 @@ class Reach(Texts):
         for each in body.reads.imports:
             _imports.follow(self, value.__globals__, each)
         hidden = [name for name in body.reads.hiding if name == EVERYTHING or (name not in value.__globals__ and name not in names)]
-        if hidden or body.reads.computed_import:
+        if hidden:
             self._whole(value.__globals__)
         if body.reads.computed_import:
             self._package(value.__globals__)
@@ -300,6 +304,12 @@ class Reach(Texts):
                 self._add(f"annotations of {label}", text)
             if docs or label in self._looked_at:
                 self._add(f"docstring of {label}", self.data_text(function.__doc__)[0])
+        for label, get_class in self._classes.items() if docs else ():
+            cls = get_class()
+            doc = vars(cls).get("__doc__") if cls is not None else None
+            if isinstance(doc, str):
+                self._add(f"docstring of {label}", self.data_text(doc)[0])
+                self.watch.name(vars(cls), "__doc__", doc)
 
     # Names ----------------------------------------------------------------------------------------------------------------
 
@@ -349,9 +359,12 @@ class Reach(Texts):
                 self._slot(f"constant {label}", f"name {label}", expected, value, lambda: namespace.get(name, MISSING), key, namespace)
         if value is builtins and path and path[0] in HIDING:
             self._whole(namespace)
+        if _imports.imports_any(value) and name not in IMPORTERS:
+            self._package(namespace)
 
     def _library(self, module: types.ModuleType, path: Path) -> None:
         """Take note of the distribution that something is read of; several may share a package without a file."""
+        self._patched(module, path)
         for name in path:
             inner = vars(module).get(name)
             if vars(module).get("__file__") is not None or not isinstance(inner, types.ModuleType):
@@ -359,11 +372,27 @@ class Reach(Texts):
             module = inner
         self.reaches(home_of_module(module))
 
+    def _patched(self, module: types.ModuleType, path: Path) -> None:
+        """Take in code of the user that stands in a library's module."""
+        for name in path:
+            value = vars(module).get(name, MISSING)
+            if isinstance(value, types.ModuleType):
+                module = value
+                continue
+            owner = value.__globals__.get("__name__") if type(value) is types.FunctionType else None
+            owner = module_of(value) if isinstance(value, type) else owner
+            label = f"name {module_name(module)}.{name}"
+            if owner in sys.modules and home_of_name(owner).users and label not in self.manifest:
+                self.watch.name(vars(module), name, value)
+                self.manifest[label] = self.code_text(value, name) or ""
+            return
+
     def follow(self, module: types.ModuleType, path: Path) -> None:
         """Take in what is read of a module."""
         home = home_of_module(module)
         self.reaches(home)
         if not home.users:
+            self._patched(module, path)
             return
         namespace = vars(module)
         if home.native:
@@ -401,6 +430,11 @@ class Reach(Texts):
         if file is not None:
             then = stamp(file)
             self.watch.check(lambda: stamp(file) == then)
+
+    def watch_folder(self, folder: str) -> None:
+        """Watch that no file comes or goes in a folder."""
+        then = stamp(folder)
+        self.watch.check(lambda: stamp(folder) == then)
 
     def text_of_library(self, module: types.ModuleType, name: str) -> str | None:
         """Return the text of a library's module, or of a name in it; None for modules of the user and for data."""
@@ -442,15 +476,25 @@ class Reach(Texts):
             self._work.append(partial(self._name, namespace, name, ()))
 
     def _package(self, namespace: Mapping[str, Any]) -> None:
-        """Take in all loaded modules of the user's around one that imports by computed names."""
-        name, file = namespace.get("__name__"), namespace.get("__file__")
-        top = name.partition(".")[0] if isinstance(name, str) else ""
-        folder = os.path.dirname(file) + os.sep if isinstance(file, str) and "." not in str(name) else None  # noqa: PTH120
-        for other, module in sorted(sys.modules.items()):
+        """Take in all modules of the user's around one that imports by computed names, imported or not."""
+        package, roots = _imports.around(namespace)
+        self._whole(namespace)
+        if (package, *roots) in self._packages:
+            return
+        self._packages.add((package, *roots))
+        names: set[str] = set()
+        for root in roots:
+            for folder, found in _imports.below(package, root):
+                names.update(found)
+                self.watch_folder(folder)
+        starts = tuple(os.path.join(root, "") for root in roots)  # noqa: PTH118
+        for other, module in list(sys.modules.items()):
             place = getattr(module, "__file__", None)
-            inside = other.partition(".")[0] == top or (folder is not None and isinstance(place, str) and place.startswith(folder))
-            if inside and isinstance(module, types.ModuleType) and home_of_module(module).users:
-                self._work.append(partial(self.follow, module, ()))
+            inside = package and other.partition(".")[0] == package
+            if (inside or (isinstance(place, str) and place.startswith(starts))) and isinstance(module, types.ModuleType):
+                (names.add if home_of_module(module).users else names.discard)(other)
+        for name in sorted(names - {namespace.get("__name__")}):
+            self.later(namespace, Imported(0, name, "", ()))
 
     # What the code changes itself -----------------------------------------------------------------------------------------
 
@@ -477,6 +521,25 @@ class Reach(Texts):
 
     # Classes --------------------------------------------------------------------------------------------------------------
 
+    def _subclasses(self) -> bool:
+        """Take in the user's subclasses of all classes where some code looks for them; return whether there were any new ones."""
+        if not any(body.reads.subclasses for _, body in self._bodies.values()):
+            return False
+        for label, get in [(self._labels[key], get) for key, get in self._known.items()]:
+            cls = get()
+            if not isinstance(cls, type) or label in self._with_subclasses or label.startswith("builtin "):
+                continue
+            self._with_subclasses.add(label)
+            found = _classes.users_subclasses(cls)
+            if not found and label.startswith("library "):
+                continue
+            self.manifest[f"subclasses of {label}"] = ", ".join(self.klass(each) for each in found)
+            self._watch_subclasses(weakly(cls), [_classes.full_name(each) for each in found])
+        return bool(self._work)
+
+    def _watch_subclasses(self, get: Fetch, names: list[str]) -> None:
+        self.watch.check(lambda: _classes.names_of_subclasses(get()) == names)
+
     def _watch_text(self, get: Fetch, text: str) -> None:
         self.watch.check(lambda: self.data_text(get())[0] == text)
 
@@ -498,6 +561,7 @@ class Reach(Texts):
 
     def _walk_class(self, cls: type, label: str) -> None:
         self.watch.klass(cls)
+        self._classes[label] = weakref.ref(cls)
         place = label.partition(" ")[2]
         members = list(_classes.members_of(cls))
         facts = [f"base {self.inner(each, f'base of {place}', 0, held(each))}" for each in cls.__bases__]

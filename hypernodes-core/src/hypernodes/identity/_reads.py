@@ -24,7 +24,8 @@ _HIDING_ATTRIBUTES: Final = frozenset({"__globals__", "f_globals"})
 _ANNOTATIONS: Final = frozenset({"__annotations__", "annotation", "return_annotation", "get_type_hints", "get_annotations", "getsource"})
 _DOCS: Final = frozenset({"__doc__", "getdoc", "getsource"})
 _ATTRIBUTE_FUNCTIONS: Final = frozenset({"getattr", "hasattr", "setattr", "delattr"})
-_IMPORTERS: Final = frozenset({"__import__", "import_module"})
+IMPORTERS: Final = frozenset({"__import__", "import_module"})
+LOADERS: Final = frozenset({"spec_from_file_location", "exec_module", "load_module", "run_module", "run_path"})  # of files of any name
 
 
 @attrs.frozen
@@ -58,6 +59,7 @@ class Reads:
         computed_import: Whether it imports by a computed name.
         annotations: Whether it looks at annotations of functions.
         docs: Whether it looks at docstrings.
+        subclasses: Whether it looks for subclasses, which nothing else may name.
     """
 
     names: tuple[Read, ...] = ()
@@ -69,6 +71,7 @@ class Reads:
     computed_import: bool = False
     annotations: bool = False
     docs: bool = False
+    subclasses: bool = False
 
 
 def reads_of(node: Function, enclosing_class: str = "") -> Reads:
@@ -117,6 +120,7 @@ class _Finder:
         self.harmless: dict[str, int] = {}  # uses of hiding builtins that hide nothing
         self.hiding_uses: dict[str, int] = {}
         self.computed_import = False
+        self.importers = 0  # uses of what imports, less those that are calls
 
     def run(self, node: Function, enclosing_class: str) -> Reads:
         self.enter(node, _Scope("function", None, enclosing_class))
@@ -162,6 +166,7 @@ class _Finder:
             self.loads.append((scope, name, ()))
             if name in HIDING:
                 self.hiding_uses[name] = self.hiding_uses.get(name, 0) + 1
+            self.importers += name in IMPORTERS
             self.attributes.add(name)
         else:
             self.store(name, scope)
@@ -178,6 +183,7 @@ class _Finder:
         each: ast.AST = node
         while isinstance(each, ast.Attribute):
             self.attributes.add(each.attr)
+            self.importers += each.attr in IMPORTERS
             each = each.value
         if found is None:
             self.push([each], scope)
@@ -259,7 +265,8 @@ class _Finder:
         skipped: ast.AST | None = None
         if isinstance(function, ast.Attribute) and name in MUTATORS:
             self.change(function.value, scope)
-        if name in _IMPORTERS:
+        if name in IMPORTERS:
+            self.importers -= 1
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and len(arguments) == 1:
                 self.whole_imports.add(first.value)
             else:
@@ -395,9 +402,10 @@ class _Finder:
             rebound=tuple(sorted(rebound)),
             parameters=tuple(sorted(parameters)),
             hiding=tuple(sorted(hiding)),
-            computed_import=self.computed_import,
+            computed_import=self.computed_import or self.importers > 0 or bool(self.attributes & LOADERS),
             annotations=bool(self.attributes & _ANNOTATIONS),
             docs=bool(self.attributes & _DOCS),
+            subclasses="__subclasses__" in self.attributes,
         )
 
     def _imported(self, owner: _Scope, name: str, path: Path, imported: set[int]) -> Iterator[Imported]:

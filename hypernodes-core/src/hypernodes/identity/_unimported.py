@@ -26,9 +26,11 @@ from hypernodes.identity._reads import Imported, Path
 from hypernodes.identity._sources import Body, body_of_tree, parsed
 
 _ROOM: Final = 64
+_ROOM_FOR_WHOLES: Final = 4096
 _ODD: Final = object()  # a binding that is not plain
 _SPECIAL_METHODS: Final = frozenset({"__init_subclass__", "__class_getitem__", "__set_name__", "__prepare__", "__new__"})
-_known: Final[OrderedDict[tuple[str, int, int], Source | None]] = OrderedDict()
+_known: Final[OrderedDict[tuple[str, str, int, int], Source | None]] = OrderedDict()
+_wholes: Final[OrderedDict[tuple[str, str, int, int], Whole | None]] = OrderedDict()
 
 
 class TooOddError(Exception):
@@ -58,6 +60,21 @@ class Source:
 
 
 @attrs.frozen(eq=False)
+class Whole:
+    """A module as a whole, without its tree: of some packages every module counts.
+
+    Attributes:
+        digest: Of everything it says.
+        namespace: What an import in it starts from.
+        imports: What it imports anywhere.
+    """
+
+    digest: str
+    namespace: dict[str, Any]
+    imports: tuple[Imported, ...]
+
+
+@attrs.frozen(eq=False)
 class Code:
     """A name stands for code that is in the manifest under this text."""
 
@@ -73,19 +90,48 @@ class Data:
 
 def source_of(name: str, file: str) -> Source | None:
     """Return a module's source, or None where it cannot be read."""
+    key = (name, file, *stamp(file))
+    if key not in _known:
+        tree = _tree(file)
+        _known[key] = Source(name, _package_of(name, file), tree, dict(_bindings(tree))) if tree is not None else None
+        while len(_known) > _ROOM:
+            _known.popitem(last=False)
+    return _known[key]
+
+
+def whole_of(name: str, file: str) -> Whole | None:
+    """Return what a module is as a whole, or None where it cannot be read."""
+    key = (name, file, *stamp(file))
+    if key not in _wholes:
+        tree = _tree(file)
+        _wholes[key] = whole_of_tree(name, _package_of(name, file), tree) if tree is not None else None
+        while len(_wholes) > _ROOM_FOR_WHOLES:
+            _wholes.popitem(last=False)
+    return _wholes[key]
+
+
+def whole_of_tree(name: str, package: str, tree: ast.Module) -> Whole:
+    """Return what a module is as a whole."""
+    imports: dict[Imported, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imports.update((Imported(0, each.name, "", ()), None) for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = ["" if each.name == "*" else each.name for each in node.names]
+            imports.update((Imported(node.level, node.module or "", each, ()), None) for each in names)
+    return Whole(digest(dump(tree)).hex(), {"__name__": name, "__package__": package}, tuple(imports))
+
+
+def _tree(file: str) -> ast.Module | None:
     try:
-        status = os.stat(file)  # noqa: PTH116 - hot when watched
-        key = (file, status.st_mtime_ns, status.st_size)
-        if key not in _known:
-            with open(file, "rb") as stream:  # noqa: PTH123 - as above
-                tree = parsed(stream.read())
-            package = name if os.path.basename(file).startswith("__init__.") else name.rpartition(".")[0]  # noqa: PTH119
-            _known[key] = Source(name, package, tree, dict(_bindings(tree))) if tree is not None else None
-            while len(_known) > _ROOM:
-                _known.popitem(last=False)
-        return _known[key]
+        with open(file, "rb") as stream:  # noqa: PTH123 - as stamp
+            return parsed(stream.read())
     except OSError:
         return None
+
+
+def _package_of(name: str, file: str) -> str:
+    return name if os.path.basename(file).startswith("__init__.") else name.rpartition(".")[0]  # noqa: PTH119 - as stamp
 
 
 def stamp(file: str) -> tuple[int, int]:
@@ -173,22 +219,16 @@ class Reader:
                 self._taken.clear()
             else:
                 return
-        self.whole(source)
+        self.whole(source.name, whole_of_tree(source.name, source.package, source.tree))
 
-    def whole(self, source: Source) -> None:
+    def whole(self, name: str, whole: Whole) -> None:
         """Take in a module as it is written, and what it imports."""
-        label = f"module {source.name}"
+        label = f"module {name}"
         if label in self.reach.manifest:
             return
-        self.reach.manifest[label] = digest(dump(source.tree)).hex()
-        for node in ast.walk(source.tree):
-            if isinstance(node, ast.Import):
-                for each in node.names:
-                    self.reach.later(source.namespace, Imported(0, each.name, "", ()))
-            elif isinstance(node, ast.ImportFrom):
-                for each in node.names:
-                    name = "" if each.name == "*" else each.name
-                    self.reach.later(source.namespace, Imported(node.level, node.module or "", name, ()))
+        self.reach.manifest[label] = whole.digest
+        for each in whole.imports:
+            self.reach.later(whole.namespace, each)
 
     def _name(self, source: Source, name: str, path: Path, *, elsewhere: bool = False) -> Code | Data | None:
         """Take in a name of a module as something that is read of it.
@@ -283,7 +323,7 @@ class Reader:
         reads = body.reads
         if (isinstance(node, ast.Lambda) or (kind == "function" and node.decorator_list)) or reads.computed_import:
             raise TooOddError
-        if reads.mutated or reads.rebound or reads.hiding or reads.annotations or reads.docs:
+        if reads.mutated or reads.rebound or reads.hiding or reads.annotations or reads.docs or reads.subclasses:
             raise TooOddError
         self.reach.manifest[f"{kind} {label}"] = body.digest
         arguments = node.args
