@@ -200,7 +200,8 @@ ROWS = [
         "s",
         1.0,
         "import sys\nopen('many.py', 'w').write('\\n'.join(\n"
-        '    f\'def f{i}(x, k={i}):\\n    if x > k:\\n        return [f{i + 1}(y) for y in range(x) if y != k]\\n    return {{"a": x + {i}, "b": str(k)}}\'\n'
+        "    f'def f{i}(x, k={i}):\\n    if x > k:\\n        return [f{i + 1}(y) for y in range(x) if y != k]\\n'\n"
+        "    f'    return {{1: x + {i}, 2: str(k)}}'\n"
         "    for i in range(N)) + f'\\ndef f{N}(x): return x\\n')\n"
         "sys.path.insert(0, '.')\nimport many\nfrom hypernodes import node\nwork = node(output_name='y')(many.f0)\n"
         "start = time.perf_counter()\nwork.code_hash\nprint(time.perf_counter() - start)",
