@@ -99,7 +99,8 @@ def disturb(rng: Random, spec: Graph, store: Store, *, faults: bool) -> None:
             store.harm(rng)
         if what.endswith("restart"):
             store.restart()
-    entries = list({id(entry.location): entry for entry in cache._index.values()}.values())  # noqa: SLF001 - a fault
+    known = cache._index.values() if store.folder is None else ()  # noqa: SLF001 - a fault
+    entries = list({id(entry.location): entry for entry in known}.values())
     if what == "edit":
         rng.choice(functions(spec)).twist += rng.choice([1, 5])
     elif what == "forget" and entries:

@@ -22,6 +22,7 @@ from hypernodes import (
     reset_default_config,
     set_default_config,
 )
+from hypernodes.cache import RemoteCache
 from hypernodes.errors import ConfigError, OptionError, PluginConflictError, PluginLoadError, TypeMismatchError, UnknownPluginError
 from hypernodes.testing import isolated_plugins
 
@@ -493,7 +494,7 @@ def test_caches_by_path_and_in_layers() -> None:
     assert config.make_cache([]) is None
     assert config.make_cache(".cache") == DiskCache(".cache")
     assert config.make_cache(Path("some") / "where") == DiskCache(str(Path("some") / "where"))
-    assert config.make_cache([memory, "s3://team/p"]) == (memory, DiskCache("s3://team/p"))
+    assert config.make_cache([memory, "s3://team/p"]) == (memory, RemoteCache("s3://team/p"))
     assert config.make_cache(memory) is memory
 
 

@@ -545,7 +545,7 @@ def test_a_suite_that_makes_nothing_says_what_to_write() -> None:
 def test_names_of_the_testing_module() -> None:
     import hypernodes.testing as testing
 
-    assert testing.__all__ == ["CallbackSuite", "EngineSuite", "isolated_plugins"]
+    assert testing.__all__ == ["CacheStoreSuite", "CallbackSuite", "EngineSuite", "isolated_plugins"]
     assert all(getattr(testing, name).__doc__ for name in testing.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         testing.Nothing  # noqa: B018

@@ -570,4 +570,7 @@ class Block:
         """Return what became of the block."""
         self.close()
         failure = self.failure if self.on_error == "raise" else None
-        return BlockResult(index, self.size, self.columns(), self.failures, failure, self.tally(), seconds)
+        result = BlockResult(index, self.size, self.columns(), self.failures, failure, self.tally(), seconds)
+        if self.demand is not None and self.demand.lookup.pieces:
+            result.entries = self.demand.refs.entries_of_outputs()
+        return result

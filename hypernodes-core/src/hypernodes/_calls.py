@@ -12,6 +12,7 @@ from hypernodes._failures import NodeFailure
 from hypernodes._job import Job, Site
 from hypernodes._messages import counted, picture
 from hypernodes._program import InnerStep
+from hypernodes.cache.entry import Entry
 from hypernodes.callbacks import ValueSummary
 from hypernodes.errors import OutputCountError, ResultTransferError
 from hypernodes.results import Tally
@@ -77,6 +78,7 @@ class BlockResult:
         sent_from: The job, where the result leaves the process; it names the node of a value that cannot leave.
         sent_items: Indices of the maps around the block and of its first item; empty outside a map.
         returns_failures: Whether a failed item leaves the others alone (``on_error="return"``).
+        entries: Per requested output, what the cache keeps of each item, where that was asked for; stays in its process.
     """
 
     index: int
@@ -90,6 +92,7 @@ class BlockResult:
     sent_from: Job | None = attrs.field(default=None, repr=False)
     sent_items: tuple[int, ...] = ()
     returns_failures: bool = False
+    entries: list[list[Entry]] | None = attrs.field(default=None, repr=False)
 
     def to_bytes(self) -> bytes:
         """Pack it for another process; read it with ``BlockResult.from_bytes``."""

@@ -87,13 +87,16 @@ class Demand:
         self._resolved: list[set[int]] = [set() for _ in steps]
         self._active = [0] * size  # per item, the steps that are not settled, and the reads under way
         self._want: dict[int, bytearray] = {slot: bytearray(size) for slot in self._makers}
-        self._leading: dict[bytes, list[tuple[int, int]]] = {}
-        self._leads: dict[tuple[int, int], bytes] = {}
+        self._leading: dict[bytes, list[tuple[int, int]] | None] = {}  # who waits for each computation that is being made
+        self._leads: dict[int, bytes] = {}  # which computation a step × item makes, by number
         self._file_waits: dict[tuple[int, int], list[int]] = {}
         self._to_read: dict[tuple[int, int], list[int]] = {}
         self._demanded: dict[int, list[int]] = {}
         self._lost: set[tuple[int, int]] = set()  # outputs that a nested pipeline could not make
         self._todo: list[tuple[int, int]] = []
+        self._made_slots = [
+            [(slot, self._makers[slot][0]) for slot in dict.fromkeys(site.slots) if slot in self._makers] for site in job.sites
+        ]
         self._old: dict[tuple[int, int], tuple[bytes | None, ...]] = {}
         self._working = False
         self._live = False
@@ -232,8 +235,11 @@ class Demand:
                 key = self._shallow[k][item] = digest(recipe.prefix + b"".join(references))
                 asked.append(item)
                 keys.append(key)
-        found = cache.find(keys) if keys else []
         deep = self._deep[k]
+        if not self._live and deep is not None and all(deep[item] == key for item, key in zip(asked, keys, strict=True)):
+            found: list[Entry | None] = [None] * len(keys)  # by the same keys nothing was found a moment ago
+        else:
+            found = cache.find(keys) if keys else []
         for item, key, entry in zip(asked, keys, found, strict=True):
             if entry is not None and item not in self._rejected[k] and self.lookup.fresh(recipe, entry):
                 if deep is not None and deep[item] != key and deep[item] is not None and self.refs.untainted(k, item):
@@ -268,20 +274,21 @@ class Demand:
     def _must_run(self, k: int, item: int) -> None:
         key = self._shallow[k].get(item)
         if key is not None:
-            leading = self._leading.get(key)
-            if leading is not None and self._leads.get((k, item)) != key:
-                leading.append((k, item))
+            number = k * self.size + item
+            if key in self._leading and self._leads.get(number) != key:
+                waiting = self._leading[key]
+                if waiting is None:
+                    self._leading[key] = [(k, item)]
+                else:
+                    waiting.append((k, item))
                 self._set(k, item, FOLLOWING)
                 return
-            self._leading.setdefault(key, [])
-            self._leads[k, item] = key
+            self._leading.setdefault(key)
+            self._leads[number] = key
         self._set(k, item, WAITING)
         missing = 0
-        for slot in dict.fromkeys(self._sites[k].slots):
-            made = self._makers.get(slot)
-            if made is None:
-                continue
-            if self.state[made[0]][item] == FAILED or (self._lost and (slot, item) in self._lost):
+        for slot, maker in self._made_slots[k]:
+            if self.state[maker][item] == FAILED or (self._lost and (slot, item) in self._lost):
                 self.block.skip(k, item, self._values[slot][item])
                 return
             if self._values[slot][item] is UNSETTLED:
@@ -301,7 +308,6 @@ class Demand:
     def _spread(self, k: int, item: int) -> None:
         """Tell the followers of a step who it is."""
         old = self._old.pop((k, item), None)
-        now = tuple(self._ref(slot, item) for slot in self._sites[k].outs if slot in self._readers)
         for follower in self._followers[k]:
             awaiting = self._awaiting[follower]
             state = self.state[follower][item]
@@ -312,8 +318,12 @@ class Demand:
                     self._decide(follower, [item])
             elif state == HIT:
                 self._agree(follower, item, k)
-            elif state in (DONE, READY, WAITING, FOLLOWING) and old is not None and old != now:
+            elif old is not None and state in (DONE, READY, WAITING, FOLLOWING) and old != self._read_by_others(k, item):
                 self._reopen(follower, item)
+
+    def _read_by_others(self, k: int, item: int) -> tuple[bytes | None, ...]:
+        """Return the references to those outputs of a step that other steps take."""
+        return tuple(self._ref(slot, item) for slot in self._sites[k].outs if slot in self._readers)
 
     def _agree_all(self) -> None:
         """Compare what hits consumed with what their upstreams are, where both are known."""
@@ -353,7 +363,7 @@ class Demand:
     def _retract(self, k: int, item: int) -> None:
         """Take back what is known of a step."""
         site = self._sites[k]
-        known = tuple(self._ref(slot, item) for slot in site.outs if slot in self._readers)
+        known = self._read_by_others(k, item)
         if None not in known:
             self._old.setdefault((k, item), known)
         was = self.state[k][item]
@@ -563,10 +573,10 @@ class Demand:
 
     def _released(self, k: int, item: int, entry: Entry | None = None) -> None:
         """Let those go on that waited for the same computation: with its entry, or on their own."""
-        key = self._leads.pop((k, item), None)
+        key = self._leads.pop(k * self.size + item, None)
         if key is None:
             return
-        for follower, other in self._leading.pop(key, ()):
+        for follower, other in self._leading.pop(key, None) or ():
             if self.state[follower][other] != FOLLOWING:
                 continue
             if entry is not None:

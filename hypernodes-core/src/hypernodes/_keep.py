@@ -13,7 +13,8 @@ from hypernodes._job import Site
 from hypernodes._lookup import Lookup
 from hypernodes._messages import listed, picture
 from hypernodes.cache import codecs
-from hypernodes.cache.entry import Entry, Part
+from hypernodes.cache.entry import Entry, Part, Spot
+from hypernodes.cache.opened import Cache
 from hypernodes.identity import values as value_identity
 from hypernodes.identity.signature import by_value
 
@@ -143,7 +144,7 @@ class Keeper:
                 reference, classes = self._identity(site, item, slot, output)
                 identity = reference[2:]
             references.append(by_value(identity) if identity else UNKNOWABLE)
-            payload = self._payload(site, output, self._block.values[slot][item], identity, made) if identity else None
+            payload = self._payload(cache, site, output, self._block.values[slot][item], identity, made) if identity else None
             if payload is not None:
                 payloads.append(payload)
                 parts.append(Part(identity, payload.codec, len(payload.data), tuple(sorted({*classes, *watch})) if watch else classes))
@@ -151,11 +152,14 @@ class Keeper:
                 self.watched[k, item] = tuple(sorted({*self.watched.get((k, item), ()), *classes, *watch}))
         if len(parts) != len(site.outs):
             return Kept(None, references)
-        entry = Entry(keys, tuple(parts), consumed, recipe.origin, seconds, time.time(), deterministic=recipe.deterministic)
-        self.bytes[k] += sum(part.size for part in parts)
-        return Kept(cache.keep(entry, payloads), references)
+        spot = Spot([payload.data for payload in payloads])
+        entry = Entry(keys, tuple(parts), consumed, recipe.origin, seconds, time.time(), "", recipe.deterministic, spot)
+        for part in parts:
+            self.bytes[k] += part.size
+        cache.keep(entry)
+        return Kept(entry, references)
 
-    def _payload(self, site: Site, output: int, value: Any, identity: bytes, made: Any) -> codecs.Payload | None:
+    def _payload(self, cache: Cache, site: Site, output: int, value: Any, identity: bytes, made: Any) -> codecs.Payload | None:
         if made is not None and made.references is not None:
             return codecs.encode_list(made.references)
         try:
@@ -163,6 +167,8 @@ class Keeper:
         except codecs.Unencodable as reason:
             self._not_kept(site, output, value, f"cannot be stored: {reason}")
             return None
+        if payload.codec == "pickle" and not cache.may_pickle:
+            return None  # told when the cache was opened
         if payload.codec == "pickle" and not _comes_back(payload, identity):
             self._not_kept(site, output, value, "is not the same after it was stored and read")
             return None

@@ -110,7 +110,11 @@ class RunNotes:
         return True
 
     def tell_strangers(self, lookup: Lookup) -> None:
-        """Say in one line that results of other machines are there, none of which was made from the same libraries."""
+        """Say in one line that results of others could not be used: made from other libraries, or signed with other keys."""
+        for opened in self.all_opened():
+            note = opened.end_note()
+            if note is not None:
+                self.warn(("keys", id(opened)), note)
         there, difference = 0, ""
         for recipe, cache in zip(lookup.recipes, lookup.caches, strict=True):
             if recipe is None or cache is None or not cache.shared:
@@ -190,6 +194,7 @@ class Lookup:
         self.has_deep = self._deep()
         self.bound: dict[int, tuple[bytes | None, Any]] = {}  # identity of each value that a pipeline binds
         self.defaults: dict[tuple[int, int], bytes] = {}
+        self.pieces = False  # whether blocks shall say where all their results are kept
 
     def kept_in(self) -> list[Cache]:
         """Return the caches that the run used."""

@@ -241,6 +241,18 @@ class References:
                 found.update(self._keeper.watched.get((made[0], item), ()))
         return tuple(sorted(found))
 
+    def entries_of_outputs(self) -> list[list[Entry]] | None:
+        """Return the entries of every requested output; ``None`` where some result was not kept."""
+        if not self.begun:
+            return None
+        columns: list[list[Entry]] = []
+        for _, slot in self._block.job.program.outputs:
+            column = self.entries[self._makers[slot][0]]
+            if None in column:
+                return None
+            columns.append(column)  # type: ignore[arg-type]
+        return columns
+
     def made_list(self, slot: int) -> Made | None:
         """Return what is known of the list of an output's values; ``None`` where some value has no identity."""
         if slot not in self._makers or not self.begun:

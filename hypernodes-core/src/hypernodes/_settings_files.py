@@ -13,6 +13,7 @@ from hypernodes._messages import did_you_mean, listed
 from hypernodes.errors import ConfigError
 
 _WORDS: Final = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+OTHERS: Final = frozenset({"cache_public_keys"})  # plain keys that are no settings of pipelines
 
 
 @attrs.frozen
@@ -157,7 +158,7 @@ def _parsed(path: Path) -> dict[str, Any] | None:
 
 def _check(file: SettingsFile, settings: Collection[str]) -> None:
     for key, value in file.table.items():
-        if key not in settings and not isinstance(value, Mapping):
+        if key not in settings and key not in OTHERS and not isinstance(value, Mapping):
             msg = f"{file.where(key)} has no setting '{key}'; settings are {listed(settings)}, anything else is a table."
             msg += did_you_mean(key, settings)
             raise ConfigError(msg)

@@ -68,9 +68,11 @@ class Node(Generic[P, R]):
 
         Another one after an edit of any of that; the same after an edit of comments, formatting or annotations.
         """
+        import hashlib
+
         from hypernodes.identity.code import code_identity  # the floor above: asked for by tools, not by runs
 
-        return code_identity(self).digest.hex()
+        return hashlib.sha256(code_identity(self).digest).hexdigest()
 
     @property
     def location(self) -> str:

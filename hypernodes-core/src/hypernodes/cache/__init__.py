@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -68,10 +69,10 @@ class DiskCache(_Setting):
 
     def open(self) -> Cache:
         """Return the cache at work."""
-        from hypernodes.cache.opened import Cache
+        from hypernodes.cache._stored import StoredCache
         from hypernodes.cache.store import LocalStore
 
-        return Cache(LocalStore(self.path), f"cache '{self.path}'")
+        return StoredCache(LocalStore(self.path), f"cache '{self.path}'")
 
 
 @attrs.frozen(eq=False)
@@ -92,9 +93,54 @@ class StoreCache(_Setting):
 
     def open(self) -> Cache:
         """Return the cache at work."""
-        from hypernodes.cache.opened import Cache
+        from hypernodes.cache._stored import StoredCache
 
-        return Cache(self.store, self.name)
+        return StoredCache(self.store, self.name)
+
+
+@attrs.frozen(repr=False)
+class RemoteCache(_Setting):
+    """A cache at a URL, such as ``s3://bucket/prefix``: anything that fsspec or a plugin opens.
+
+    It travels without credentials; processes elsewhere find their own.
+
+    Args:
+        url: The URL.
+        storage_options: What else fsspec wants to know, credentials included.
+    """
+
+    url: str
+    storage_options: Mapping[str, Any] | None = attrs.field(default=None, eq=False)
+
+    def __repr__(self) -> str:
+        from hypernodes.cache._urls import redacted
+
+        return f"RemoteCache({redacted(self.url)!r})"
+
+    def key(self) -> tuple[Any, ...]:
+        """Return what equal caches have in common."""
+        return ("url", self.url, repr(sorted((self.storage_options or {}).items())))
+
+    def open(self) -> Cache:
+        """Return the cache at work."""
+        from hypernodes.cache._stored import StoredCache
+        from hypernodes.cache._urls import is_remote, open_store, redacted
+
+        store = open_store(self.url, self.storage_options)
+        return StoredCache(store, f"cache '{redacted(self.url)}'", local=not is_remote(store))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from hypernodes.cache._secrets import shareable, without_userinfo
+
+        return (RemoteCache, (without_userinfo(self.url), shareable(self.storage_options or {})))
+
+
+def cache_at(place: str | os.PathLike[str]) -> DiskCache | RemoteCache:
+    """Return the cache at a path or a URL."""
+    text = os.fspath(place)
+    if "://" in text and not text.startswith("file://"):
+        return RemoteCache(text)
+    return DiskCache(text.removeprefix("file://"))
 
 
 @attrs.frozen
@@ -114,9 +160,9 @@ class MemoryCache(_Setting):
 
     def open(self) -> Cache:
         """Return the cache at work."""
-        from hypernodes.cache.opened import Cache
+        from hypernodes.cache._memory import MemoryKept
 
-        return Cache(None, "the memory cache", self.max_size)
+        return MemoryKept(self.max_size)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (MemoryCache, (self.max_size,))

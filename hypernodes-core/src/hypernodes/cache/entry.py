@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import attrs
 
 
@@ -78,3 +81,18 @@ class Entry:
     span_id: str = ""
     deterministic: bool = True
     location: object = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.define(eq=False)
+class Spot:
+    """Where the values of an entry are: in memory, or in a block.
+
+    Attributes:
+        payloads: The bytes of each part, while they are held in memory.
+        block: What gives the block.
+        position: The entry's place in it.
+    """
+
+    payloads: Sequence[bytes] | None
+    block: Any = None
+    position: int = 0

@@ -1,37 +1,24 @@
-"""A cache at work: what it holds is known from memory, values are read from its store."""
+"""Caches at work: what all of them do alike, and which setting has which."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import os
-import socket
 import threading
-import time
 import warnings
 import weakref
-from collections import OrderedDict
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import attrs
-
 from hypernodes._hashing import digest
-from hypernodes._messages import counted
-from hypernodes.cache import _segments, codecs
-from hypernodes.cache._segments import Group, Spot
+from hypernodes.cache import codecs
+from hypernodes.cache._faults import StoreError
 from hypernodes.cache.entry import Entry
-from hypernodes.cache.store import CacheStore
 from hypernodes.errors import CacheWarning
 
-GROUP_ENTRIES: Final = 256  # the most results that a kill can lose
-GROUP_SECONDS: Final = 1.0  # and the longest that one waits to be written
-OWN_BLOB: Final = 256 * 1024  # bytes from which on a value is a blob of its own
 NODE_HISTORY: Final = 1000  # entries of one node that stay comparable
-WARM_BLOBS: Final = 8  # segments whose bytes stay at hand
-
-
-_HERE: Final = f"{socket.gethostname()}:"
 
 
 class _Gone:
@@ -44,48 +31,37 @@ class _Gone:
 GONE: Final = _Gone()
 
 
-class Cache:
-    """A cache at work over a store; safe to use from several threads.
+class Cache(ABC):
+    """A cache at work.
 
     Args:
-        store: Where blobs go; ``None`` keeps values in this process's memory.
         label: What messages call it.
-        max_size: The most bytes to keep in memory; only without a store.
+
+    Attributes:
+        label: What messages call it.
+        shared: Whether other machines wrote something here.
     """
 
-    def __init__(self, store: CacheStore | None, label: str, max_size: int | None = None) -> None:
-        self.store = store
+    def __init__(self, label: str) -> None:
         self.label = label
-        self.max_size = max_size
-        self._index: dict[bytes, Entry] = {}
-        self._history: dict[tuple[str, str], list[Entry]] = {}
-        self._fates: dict[bytes, str] = {}
-        self._manifests: dict[bytes, dict[str, str]] = {}
-        self._group = Group()
-        self._since = 0.0
-        self._seen: set[str] = set()
-        self._stamp: object = None
-        self._warm: OrderedDict[str, bytes] = OrderedDict()
-        self._held: OrderedDict[int, tuple[Entry, int]] = OrderedDict()  # values in memory, least recently used first
-        self._size = 0
+        self.shared = False
         self._faults: set[str] = set()
-        self.shared = False  # whether other machines wrote something here
-        self._lock = threading.RLock()
-        self._pid = os.getpid()
         _OPEN.add(self)
 
     def __repr__(self) -> str:
-        return f"<cache {self.label}: {counted(len(self), 'kept result')}>"
+        return f"<{self.label}>"
 
+    @abstractmethod
     def __len__(self) -> int:
-        return len({id(entry) for entry in self._index.values()})
+        """How many results there are."""
 
-    # -- looking up -----------------------------------------------------------------------------------------------
-
+    @abstractmethod
     def find(self, keys: Sequence[bytes]) -> list[Entry | None]:
-        """Return what is known under each key, without touching a value."""
-        get = self._index.get
-        return [get(key) for key in keys]
+        """Return what is known under each key, without reading a value."""
+
+    @abstractmethod
+    def payload(self, entry: Entry, part: int) -> tuple[Any, bool] | None:
+        """Return the bytes of one output, and whether this user vouches for them; ``None`` where they are gone."""
 
     def read(self, entries: Sequence[Entry], part: int) -> list[Any]:
         """Return one output of each entry: a new object each time, or ``GONE`` where it cannot be read."""
@@ -93,22 +69,25 @@ class Cache:
 
     def _value(self, entry: Entry, part: int) -> Any:
         try:
-            data = self._bytes(entry, part)
-            if data is None:
+            found = self.payload(entry, part)
+            if found is None:
                 return GONE
-            codec = entry.parts[part].codec
-            if codec != "list":
-                return codecs.decode(codec, data)
-            values = []
-            for key, output in codecs.decode_references(data):
-                element = self._index.get(key)
-                value = GONE if element is None else self._value(element, output)
-                if value is GONE:
-                    return GONE
-                values.append(value)
+            return self._decoded(entry.parts[part].codec, *found)
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
-            self._fault("read", error)
+            self.fault("read", error)
             return GONE
+
+    def _decoded(self, codec: str, data: Any, trusted: bool) -> Any:  # noqa: FBT001 - one half of what ``payload`` returns
+        """Return the value that bytes stand for; ``GONE`` where an element of a list is."""
+        if codec != "list":
+            return codecs.decode(codec, data, trusted=trusted)
+        values = []
+        for key, output in codecs.decode_references(data):
+            (element,) = self.find((key,))
+            value = GONE if element is None else self._value(element, output)
+            if value is GONE:
+                return GONE
+            values.append(value)
         return values
 
     def whole(self, entry: Entry, part: int) -> bool:
@@ -116,129 +95,60 @@ class Cache:
         if entry.parts[part].codec != "list":
             return True
         try:
-            data = self._bytes(entry, part)
-            found = [] if data is None else [(self._index.get(key), output) for key, output in codecs.decode_references(data)]
-        except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
-            self._fault("read", error)
+            found = self.payload(entry, part)
+            elements = [] if found is None else [(self.find((key,))[0], output) for key, output in codecs.decode_references(found[0])]
+        except Exception as error:  # noqa: BLE001 - as above
+            self.fault("read", error)
             return False
-        return data is not None and all(each is not None and self.whole(each, output) for each, output in found)
+        return found is not None and all(each is not None and self.whole(each, output) for each, output in elements)
 
-    def _bytes(self, entry: Entry, part: int) -> bytes | None:
-        spot = entry.location
-        if not isinstance(spot, Spot):
-            return None
-        if spot.payloads is not None:
-            if id(spot) in self._held:
-                self._held.move_to_end(id(spot))
-            return spot.payloads[part]
-        if not spot.ranges or self.store is None:
-            return None
-        start, end, check = spot.ranges[part]
-        try:
-            data = self._blob(spot.blob)[start:end] if start >= 0 else self.store.get(f"objects/{check.hex()}")
-        except KeyError:
-            return None
-        if digest(data) != check:
-            self._fault("read", ValueError(f"a value in {spot.blob} is not what was written"))
-            return None
-        return data
-
-    def _blob(self, name: str) -> bytes:
-        with self._lock:
-            data = self._warm.get(name)
-            if data is None:
-                assert self.store is not None  # noqa: S101 - the caller asked
-                data = self._warm[name] = self.store.get(name)
-                while len(self._warm) > WARM_BLOBS:
-                    self._warm.popitem(last=False)
-            else:
-                self._warm.move_to_end(name)
-            return data
-
+    @abstractmethod
     def of_node(self, pipeline: str, node: str) -> list[Entry]:
         """Return what was kept of a node, newest first, also what is no longer there."""
-        return list(reversed(self._history.get((pipeline, node), ())))
 
+    @abstractmethod
     def fate(self, key: bytes) -> str | None:
         """Return what became of a key that was here once: ``"evicted"`` or ``"invalidated"``."""
-        return None if key in self._index else self._fates.get(key)
 
+    @abstractmethod
     def manifest(self, name: bytes) -> Mapping[str, str] | None:
         """Return the parts of some code, by the name they are kept under."""
-        return self._manifests.get(name)
 
-    # -- keeping --------------------------------------------------------------------------------------------------
-
-    def keep(self, entry: Entry, payloads: Sequence[codecs.Payload]) -> Entry:
-        """Keep a result, and return its entry with the place where its values are."""
-        with self._lock:
-            self._here()
-            kept = attrs.evolve(entry, location=Spot([payload.data for payload in payloads]))
-            self._learn(kept)
-            if self.store is None:
-                self._hold(kept)
-            else:
-                self._group.entries.append(kept)
-                self._due()
-        return kept
+    @abstractmethod
+    def keep(self, entry: Entry) -> None:
+        """Keep a result; its place holds the bytes of its values, and says later where they went."""
 
     def keep_manifest(self, manifest: Mapping[str, str]) -> bytes:
         """Keep the parts of some code, and return the name they are kept under."""
-        name = _segments.manifest_name(manifest)
-        with self._lock:
-            if name not in self._manifests:
-                self._here()
-                self._manifests[name] = dict(manifest)
-                self._group.manifests[name] = dict(manifest)
+        name = digest("\n".join(f"{part}\t{local}" for part, local in sorted(manifest.items())).encode("utf-8", "surrogatepass"))
+        self._keep_manifest(name, manifest)
         return name
 
+    @abstractmethod
+    def _keep_manifest(self, name: bytes, manifest: Mapping[str, str]) -> None: ...
+
+    @abstractmethod
     def alias(self, key: bytes, entry: Entry) -> None:
         """Let an entry answer to one more key."""
-        with self._lock:
-            self._here()
-            self._index[key] = entry
-            self._group.aliases.append((key, entry.keys[0]))
-            self._due()
 
+    @abstractmethod
     def mark(self, key: bytes) -> None:
         """Note that the node behind a key gives different results for equal arguments."""
-        with self._lock:
-            self._here()
-            self._marked(key)
-            self._group.marks.append(key)
-            self._due()
 
-    def _marked(self, key: bytes) -> None:
-        entry = self._index.get(key)
-        if entry is not None:
-            for each in entry.keys:
-                self._index[each] = attrs.evolve(entry, deterministic=False)
+    knows_pieces = False  # whether ``piece`` may answer
 
-    def _learn(self, entry: Entry) -> None:
-        for key in entry.keys:
-            self._index[key] = entry
-        history = self._history.setdefault((entry.origin.pipeline, entry.origin.node), [])
-        history.append(entry)
-        if len(history) > 2 * NODE_HISTORY:
-            del history[:NODE_HISTORY]
+    def piece(self, key: bytes) -> tuple[Any, Any, Any] | None:
+        """Return what is known of one output of a piece of a map: what it depends on, what it counts for, where its values are."""
+        return None
 
-    def _hold(self, entry: Entry) -> None:
-        spot = entry.location
-        assert isinstance(spot, Spot)  # noqa: S101 - just made
-        size = sum(part.size for part in entry.parts)
-        self._held[id(spot)] = (entry, size)
-        self._size += size
-        while self.max_size is not None and self._size > self.max_size and self._held:
-            _, (old, freed) = self._held.popitem(last=False)
-            self._size -= freed
-            old.location.payloads = None  # type: ignore[attr-defined]
-            self._forget(old, "evicted")
+    def keep_piece(self, key: bytes, known: tuple[Any, Any], column: Sequence[Entry]) -> None:  # noqa: B027 - as above
+        """Note where the results of a piece are; see ``piece``."""
 
-    def _forget(self, entry: Entry, fate: str) -> None:
-        for key in [key for key in entry.keys if (known := self._index.get(key)) is not None and known.location is entry.location]:
-            del self._index[key]
-            self._fates[key] = fate
+    def read_places(self, places: Any, part: int) -> list[Any] | None:
+        """Return one output of a piece; ``None`` where some value cannot be read."""
+        return None
 
+    @abstractmethod
     def invalidate(self, node: str | None = None, pipeline: str | None = None) -> int:
         """Forget results.
 
@@ -249,123 +159,26 @@ class Cache:
         Returns:
             How many were forgotten.
         """
-        with self._lock:
-            self._here()
-            self.flush()
-            found: dict[int, Entry] = {}
-            for entry in self._index.values():
-                origin = entry.origin
-                if (node is None or node in (origin.node, origin.node.rpartition("/")[2])) and (
-                    pipeline is None or pipeline == origin.pipeline
-                ):
-                    found[id(entry.location)] = entry
-            keys = [key for key, entry in self._index.items() if id(entry.location) in found]
-            self._invalidated(keys)
-            self._group.forgotten.extend(keys)
-            self.flush()
-            return len(found)
 
-    def _invalidated(self, keys: Sequence[bytes]) -> None:
-        for key in keys:
-            entry = self._index.pop(key, None)
-            self._fates[key] = "invalidated"
-            if entry is not None and isinstance(entry.location, Spot):
-                held = self._held.pop(id(entry.location), None)
-                self._size -= held[1] if held else 0
+    def flush(self) -> None:  # noqa: B027 - memory has nothing to write
+        """Write what is not written yet, and make it durable."""
 
-    # -- the store ------------------------------------------------------------------------------------------------
-
-    def _here(self) -> None:
-        """After a fork, leave to the parent what it has not written yet."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._group = Group()
-
-    def _due(self) -> None:
-        now = time.monotonic()
-        if len(self._group.entries) >= GROUP_ENTRIES or (self._since and now - self._since >= GROUP_SECONDS):
-            self.flush()
-        elif not self._since:
-            self._since = now
-
-    def flush(self) -> None:
-        """Write what is not written yet."""
-        with self._lock:
-            group, self._group, self._since = self._group, Group(), 0.0
-            if self.store is None or not group or self._pid != os.getpid():
-                return
-            try:
-                self._write(self.store, group)
-            except Exception as error:  # noqa: BLE001 - results stay in memory; the run is right without the cache
-                self._fault("write", error)
-
-    def _write(self, store: CacheStore, group: Group) -> None:
-        body: list[bytes] = []
-        ranges: list[list[tuple[int, int, bytes]]] = []
-        position = 0
-        for entry in group.entries:
-            places = []
-            for data in entry.location.payloads:  # type: ignore[attr-defined]
-                check = digest(data)
-                if len(data) > OWN_BLOB:
-                    store.put(_segments.object_name(data), data)
-                    places.append((-1, -1, check))
-                    continue
-                places.append((position, position + len(data), check))
-                body.append(data)
-                position += len(data)
-            ranges.append(places)
-        name = _segments.new_name()
-        data = _segments.pack(group, ranges, body)
-        store.put(name, data)
-        self._seen.add(name)
-        start = len(data) - position
-        for entry, places in zip(group.entries, ranges, strict=True):
-            spot = entry.location
-            assert isinstance(spot, Spot)  # noqa: S101 - made by keep
-            spot.blob = name
-            spot.ranges = tuple(
-                (first + start, last + start, check) if first >= 0 else (first, last, check) for first, last, check in places
-            )
-            spot.payloads = None
-
-    def refresh(self) -> None:
+    def refresh(self) -> None:  # noqa: B027 - nobody else writes to this process's memory
         """Learn what others have written."""
-        if self.store is None:
-            return
-        with self._lock:
-            try:
-                stamp = getattr(self.store, "stamp", lambda _: None)("segments/")
-                if stamp is not None and stamp == self._stamp:
-                    return
-                names = sorted(name for name in self.store.list("segments/") if name not in self._seen)
-                self._stamp = stamp
-            except Exception as error:  # noqa: BLE001 - what cannot be listed holds nothing
-                self._fault("list", error)
-                return
-            for name in names:
-                self._seen.add(name)
-                try:
-                    preamble = self.store.get(name, 0, _segments.PREAMBLE)
-                    size = _segments.header_size(preamble)
-                    header = self.store.get(name, _segments.PREAMBLE, _segments.PREAMBLE + size)
-                    self._take(_segments.unpack(name, preamble, header))
-                except Exception as error:  # noqa: BLE001 - a segment that cannot be read holds nothing
-                    self._fault("read", error)
 
-    def _take(self, group: Group) -> None:
-        self._manifests.update(group.manifests)
-        self._invalidated(group.forgotten)
-        for entry in group.entries:
-            self._learn(entry)
-            self.shared = self.shared or not entry.origin.writer.startswith(_HERE)
-        for key, target in group.aliases:
-            if target in self._index:
-                self._index[key] = self._index[target]
-        for key in group.marks:
-            self._marked(key)
+    def after_fork(self) -> None:  # noqa: B027 - memory is copied as it is
+        """In a child process, leave to the parent what it has not written yet."""
 
-    def _fault(self, what: str, error: Exception) -> None:
+    may_pickle = True  # whether results that are read by running code may be kept
+
+    def end_note(self) -> str | None:
+        """Return what to say at the end of a run."""
+        return None
+
+    def fault(self, what: str, error: Exception) -> None:
+        """Say once what went wrong; the run goes on without it."""
+        if isinstance(error, StoreError):
+            return  # whoever made the call to the store has said so
         cause = f"{what} {type(error).__name__}"
         if cause not in self._faults:
             self._faults.add(cause)
@@ -386,10 +199,19 @@ def open_cache(setting: Any) -> Cache:
         setting = setting[0]
     key = setting.key()
     with _SETTING_LOCK:
-        cache = _BY_SETTING.get(key)
+        cache: Cache | None = _BY_SETTING.get(key)
         if cache is None:
             cache = _BY_SETTING[key] = setting.open()
     return cache
+
+
+def _forked() -> None:
+    for cache in list(_OPEN):
+        cache.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @atexit.register

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from hypernodes._dispatch import Dispatcher
     from hypernodes._job import Job
     from hypernodes._lookup import Lookup
+    from hypernodes._pieces import Piece, Pieces
     from hypernodes.engines.base import Engine
 
 PATIENCE_S = 0.02  # a block is cut when collecting its items took longer
+CACHED_LONGEST = 256  # items of a block with a cache in the caller's thread: what is known of each dies young
 BATCH_FIRST = 1024  # items of the first block where a batch twin wants many and nothing waits for them
 
 
@@ -102,6 +104,9 @@ class Execution:
         self._started = time.perf_counter()
         self._failing: BaseException | None = None
         self._result: Any = None
+        self._found: dict[int, BlockResult] = {}  # results that wait for those before them
+        self._pieces: Pieces | None = None
+        self._piece_of: dict[int, Piece] = {}
 
     @property
     def seconds(self) -> float:
@@ -167,15 +172,18 @@ class Execution:
             limit = max(1, request.window // window)
         elif request.kind == "imap":
             limit = (BATCH_FIRST // 4 if self.job.has_batches else 1) if self.engine.in_caller else 64
+        if self.lookup is not None and self.engine.in_caller and not self.job.has_batches:
+            limit = min(limit, CACHED_LONGEST)
         batched = self.engine.in_caller and self.job.has_batches
         sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
         run = EngineRun(info=self.info, ordered=request.ordered, window=window)
         stream = iter(self.engine.execute(run, self._tasks(sizer)))
-        waiting: dict[int, BlockResult] = {}
+        waiting = self._found
         expected = 0
         try:
             for result in stream:
                 sizer.measured(result.size, result.seconds)
+                self._add_to_piece(result)
                 if not request.ordered:
                     yield self._taken(result)
                     expected += 1
@@ -184,6 +192,9 @@ class Execution:
                 while expected in waiting:
                     yield self._taken(waiting.pop(expected))
                     expected += 1
+            while expected in waiting:  # whole pieces at the end
+                yield self._taken(waiting.pop(expected))
+                expected += 1
         finally:
             close = getattr(stream, "close", None)
             if close is not None:
@@ -216,6 +227,14 @@ class Execution:
             return
         items = Items(request.values, request.mode, f"map of pipeline '{self.info.pipeline}'")
         first = 0
+        pieces = self._pieces_of(request, items)
+        while pieces is not None:
+            columns = items.take(pieces.length)
+            size = len(columns[0])
+            if not size:
+                return
+            yield from self._piece(pieces, common, sizer, first, dict(zip(items.names, columns, strict=True)))
+            first += size
         while True:
             columns = items.take(sizer.next(), PATIENCE_S if request.waits else None)
             size = len(columns[0])
@@ -224,6 +243,57 @@ class Execution:
             self.blocks[self._made] = (first, columns)
             yield self._task(common, first, size, dict(zip(items.names, columns, strict=True)))
             first += size
+
+    def _pieces_of(self, request: Request, items: Items) -> Pieces | None:
+        """Return the pieces of a map that a cache may answer whole."""
+        if request.kind != "map" or self.lookup is None or request.waits or not request.ordered or self.outer:
+            return None
+        from hypernodes._pieces import Pieces
+
+        self._pieces = Pieces.of(self.lookup, request.constants, items.names, request.total)
+        self.lookup.pieces = self._pieces is not None
+        return self._pieces
+
+    def _piece(self, pieces: Pieces, common: Common, sizer: Sizer, first: int, columns: dict[str, list[Any]]) -> Iterator[Task]:
+        """Take a piece from the cache, or yield the tasks that make it."""
+        from hypernodes._calls import BlockResult
+        from hypernodes._pieces import Piece
+
+        size = len(next(iter(columns.values())))
+        keys = pieces.keys(list(columns.values()))
+        found = pieces.find(keys) if keys is not None else None
+        if found is not None:
+            values, counts = found
+            self.blocks[self._made] = (first, list(columns.values()))
+            tally: Tally = {node: [count, 0, 0, 0.0, 0] for node, count in counts.items()}
+            self._found[self._made] = BlockResult(self._made, size, list(values), tally=tally)
+            self._made += 1
+            return
+        piece = Piece(keys, 1) if keys is not None else None  # held open until all of its blocks are known
+        done = 0
+        while done < size:
+            part = {name: column[done : done + sizer.next()] for name, column in columns.items()}
+            count = len(next(iter(part.values())))
+            self.blocks[self._made] = (first + done, list(part.values()))
+            if piece is not None:
+                piece.left += 1
+                self._piece_of[self._made] = piece
+            yield self._task(common, first + done, count, part)
+            done += count
+        if piece is not None:
+            piece.left -= 1
+            if not piece.left:
+                pieces.keep(piece)
+
+    def _add_to_piece(self, result: BlockResult) -> None:
+        piece = self._piece_of.pop(result.index, None)
+        if piece is None or self._pieces is None:
+            return
+        from hypernodes._pieces import taken
+
+        if taken(piece, result.index, result.entries if result.failure is None else None, result.tally):
+            self._pieces.keep(piece)
+        result.entries = None
 
     def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
         import threading
@@ -362,6 +432,57 @@ class _InnerExecution(Execution):
 
     def _carrier(self) -> dict[str, str]:
         return dict(current_carrier())
+
+    def _pieces_of(self, request: Request, items: Items) -> Pieces | None:
+        """Return the pieces of a map that a cache may answer whole."""
+        if request.kind != "map" or self.lookup is None or request.waits or not request.ordered or self.outer:
+            return None
+        from hypernodes._pieces import Pieces
+
+        self._pieces = Pieces.of(self.lookup, request.constants, items.names, request.total)
+        self.lookup.pieces = self._pieces is not None
+        return self._pieces
+
+    def _piece(self, pieces: Pieces, common: Common, sizer: Sizer, first: int, columns: dict[str, list[Any]]) -> Iterator[Task]:
+        """Take a piece from the cache, or yield the tasks that make it."""
+        from hypernodes._calls import BlockResult
+        from hypernodes._pieces import Piece
+
+        size = len(next(iter(columns.values())))
+        keys = pieces.keys(list(columns.values()))
+        found = pieces.find(keys) if keys is not None else None
+        if found is not None:
+            values, counts = found
+            self.blocks[self._made] = (first, list(columns.values()))
+            tally: Tally = {node: [count, 0, 0, 0.0, 0] for node, count in counts.items()}
+            self._found[self._made] = BlockResult(self._made, size, list(values), tally=tally)
+            self._made += 1
+            return
+        piece = Piece(keys, 1) if keys is not None else None  # held open until all of its blocks are known
+        done = 0
+        while done < size:
+            part = {name: column[done : done + sizer.next()] for name, column in columns.items()}
+            count = len(next(iter(part.values())))
+            self.blocks[self._made] = (first + done, list(part.values()))
+            if piece is not None:
+                piece.left += 1
+                self._piece_of[self._made] = piece
+            yield self._task(common, first + done, count, part)
+            done += count
+        if piece is not None:
+            piece.left -= 1
+            if not piece.left:
+                pieces.keep(piece)
+
+    def _add_to_piece(self, result: BlockResult) -> None:
+        piece = self._piece_of.pop(result.index, None)
+        if piece is None or self._pieces is None:
+            return
+        from hypernodes._pieces import taken
+
+        if taken(piece, result.index, result.entries if result.failure is None else None, result.tally):
+            self._pieces.keep(piece)
+        result.entries = None
 
     def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
         task = super()._task(common, first, size, columns)

@@ -1,6 +1,6 @@
-"""Tests that authors of engines and callbacks inherit, and plugins on their own.
+"""Tests that authors of engines, stores and callbacks inherit, and plugins on their own.
 
-``EngineSuite`` and ``CallbackSuite`` need pytest; ``isolated_plugins`` does not.
+The suites need pytest; ``isolated_plugins`` does not.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from hypernodes.testing.callbacks import CallbackSuite as CallbackSuite
     from hypernodes.testing.engines import EngineSuite as EngineSuite
     from hypernodes.testing.plugins import isolated_plugins as isolated_plugins
+    from hypernodes.testing.stores import CacheStoreSuite as CacheStoreSuite
 
-_LATER = {"CallbackSuite": "callbacks", "EngineSuite": "engines", "isolated_plugins": "plugins"}
+_LATER = {"CacheStoreSuite": "stores", "CallbackSuite": "callbacks", "EngineSuite": "engines", "isolated_plugins": "plugins"}
 
-__all__ = ["CallbackSuite", "EngineSuite", "isolated_plugins"]
+__all__ = ["CacheStoreSuite", "CallbackSuite", "EngineSuite", "isolated_plugins"]
 
 
 def __getattr__(name: str) -> Any:
@@ -30,7 +31,7 @@ def __getattr__(name: str) -> Any:
         except ImportError as error:
             msg = f"hypernodes.testing.{name} needs pytest: pip install pytest"
             raise ImportError(msg) from error
-        parts = ("_suite", "_results", "_reports", "callbacks", "engines")
+        parts = ("_suite", "_results", "_reports", "callbacks", "engines", "_races", "stores")
         fresh = [part for part in (f"{__name__}.{part}" for part in parts) if part not in sys.modules]
         pytest.register_assert_rewrite(*fresh)  # so that a failing assertion shows its values
     value = globals()[name] = getattr(importlib.import_module(module), name)
