@@ -10,9 +10,10 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest import mock
 
 import pytest
-from hypernodes import DiskCache, Engine, MemoryCache
+from hypernodes import DiskCache, Engine, MemoryCache, _pieces
 from hypernodes._drive import adrive, drive, drive_pool
 from hypernodes.cache import opened
 from hypernodes.cache.opened import open_cache
@@ -181,6 +182,7 @@ def test_maps(drivers: list[Engine], number: int, graph: tuple[Graph, Maker], li
 @given(graphs(failing=False), st.booleans())
 def test_on_disk(drivers: list[Engine], mapped: bool, graph: tuple[Graph, Maker], listens: bool) -> None:
     """Processes end, files are lost, cut and changed: what comes out is what comes out without a cache."""
-    with TemporaryDirectory() as folder, warnings.catch_warnings():
+    pieces = mock.patch.multiple(_pieces, WORTHWHILE=1), mock.patch.object(_pieces.Pieces, "length", 2)  # so that small maps have some
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), pieces[0], pieces[1]:
         warnings.simplefilter("ignore", CacheWarning)
         check(drivers[1], *graph, listens, mapped, 7, Path(folder))

@@ -86,14 +86,14 @@ def test_help_lists_commands_of_plugins_too(capsys: pytest.CaptureFixture[str]) 
     with isolated_plugins(commands(acme_audit="acme:command")):
         assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    for name in ("demo", "plugins", "config", "doctor"):
+    for name in ("demo", "cache", "plugins", "config", "doctor"):
         assert f"\n  {name} " in out
     assert "acme-audit  from plugin 'acme'" in out
 
 
 def test_an_unknown_command_is_wrong_usage_with_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugin"]) == 2
-    assert "unknown command 'plugin'; there are config, demo, doctor, plugins. Did you mean 'plugins'?" in capsys.readouterr().err
+    assert "unknown command 'plugin'; there are cache, config, demo, doctor, plugins. Did you mean 'plugins'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--bogus"], ["plugins", "--bogus"], ["config"], ["config", "shwo"], ["doctor", "me"]])
@@ -102,7 +102,7 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     assert "usage: hypernodes" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "plugins", "config", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "cache", "plugins", "config", "doctor"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     assert f"usage: hypernodes {command}" in capsys.readouterr().out
@@ -432,3 +432,30 @@ def test_doctor_finds_a_conflict(tmp_path: Path) -> None:
     done = run(site, "doctor", "--json")
     assert done.returncode == 1
     assert "engine 'fast': acme 1.0 and umbrella 2.0" in findings(done)["plugins"][0][1]
+
+
+# -- cache
+
+
+def test_cache_info_and_forgetting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from hypernodes import Pipeline, node
+
+    pipeline = Pipeline([node(output_name="y", name="one")(lambda x: x), node(output_name="z", name="two")(lambda y: y)], name="p")
+    pipeline.with_cache(str(tmp_path / "c")).map({"x": [1, 2, 3]}, map_over="x")
+    place = ["--cache", str(tmp_path / "c")]
+    assert main(["cache", "info", *place]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["  p/one           3", "  p/two           3"]
+    assert main(["cache", "invalidate", "two", *place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"forgotten": 3}
+    assert main(["cache", "info", *place, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"results": 3, "nodes": [{"pipeline": "p", "node": "one", "results": 3}]}
+    assert main(["cache", "clear", *place]) == 0
+    assert capsys.readouterr().out == f"forgot 3 results of {tmp_path / 'c'}\n"
+
+
+def test_cache_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert main(["cache", "key", "new"]) == 0
+    assert len(capsys.readouterr().out.strip()) >= 32
+    assert main(["cache", "key", "show", "--json"]) == 0
+    json.loads(capsys.readouterr().out)

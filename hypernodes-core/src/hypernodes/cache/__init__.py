@@ -46,6 +46,10 @@ class _Setting:
         """Forget all results, and return how many they were."""
         return self._opened().invalidate()
 
+    def nodes(self) -> dict[tuple[str, str], int]:
+        """Return how many results there are of each pipeline and node, by their names."""
+        return self._opened().nodes()
+
     def __len__(self) -> int:
         return len(self._opened())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,6 +52,11 @@ class MemoryKept(Cache):
     def of_node(self, pipeline: str, node: str) -> list[Entry]:
         """Return what was kept of a node, newest first, also what is no longer there."""
         return list(reversed(self._history.get((pipeline, node), ())))
+
+    def nodes(self) -> dict[tuple[str, str], int]:
+        """Return how many results there are of each pipeline and node."""
+        entries = {id(entry.location): entry for entry in self._index.values()}.values()
+        return dict(sorted(Counter((entry.origin.pipeline, entry.origin.node) for entry in entries).items()))
 
     def fate(self, key: bytes) -> str | None:
         """Return what became of a key that was here once: ``"evicted"`` or ``"invalidated"``."""

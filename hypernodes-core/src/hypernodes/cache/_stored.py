@@ -216,6 +216,13 @@ class StoredCache(Cache):
                     count += 1
                     yield block.entry(position, (holder, number))  # type: ignore[union-attr]
 
+    def nodes(self) -> dict[tuple[str, str], int]:
+        """Return how many results there are of each pipeline and node."""
+        found: dict[tuple[str, str], set[bytes]] = {}
+        for entry in self._entries():
+            found.setdefault((entry.origin.pipeline, entry.origin.node), set()).add(entry.keys[0])
+        return {where: len(keys) for where, keys in sorted(found.items())}
+
     def fate(self, key: bytes) -> str | None:
         """Return what became of a key that was here once: ``"invalidated"``."""
         place = self._index.find(key)

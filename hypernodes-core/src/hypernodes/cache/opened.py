@@ -107,6 +107,10 @@ class Cache(ABC):
         """Return what was kept of a node, newest first, also what is no longer there."""
 
     @abstractmethod
+    def nodes(self) -> dict[tuple[str, str], int]:
+        """Return how many results there are of each pipeline and node."""
+
+    @abstractmethod
     def fate(self, key: bytes) -> str | None:
         """Return what became of a key that was here once: ``"evicted"`` or ``"invalidated"``."""
 

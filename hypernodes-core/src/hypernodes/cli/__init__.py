@@ -27,6 +27,7 @@ INTERRUPTED: Final = 130  # what shells expect after Ctrl-C
 
 _COMMANDS: Final = {
     "demo": "search the standard library with a small pipeline",
+    "cache": "what a cache holds, and keys of caches",
     "plugins": "what is installed, switched off or broken",
     "config": "which settings hold, and where they come from",
     "doctor": "look for faults in this installation",

@@ -26,6 +26,7 @@ _OWN: Final = (
     ("command", "demo", "hypernodes.cli._demo:command"),
     ("command", "plugins", "hypernodes.cli._plugins:command"),
     ("command", "config", "hypernodes.cli._config:command"),
+    ("command", "cache", "hypernodes.cli._cache:command"),
     ("command", "doctor", "hypernodes.cli._doctor:command"),
 )
 
