@@ -137,10 +137,8 @@ def test_every_bit_counts(tmp_path: Path) -> None:
     expected = pipeline.map({"x": list(range(70))}, map_over="x")
     (segment,) = (tmp_path / "c" / "segments").iterdir()
     data = segment.read_bytes()
-    places = [*range(0, len(data), max(1, len(data) // 60)), len(data) - 1]
-    for place in places:
-        changed = bytearray(data)
-        changed[place] ^= 1 << (place % 8)
+
+    def check(changed: bytes) -> None:
         segment.write_bytes(changed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CacheWarning)
@@ -149,15 +147,13 @@ def test_every_bit_counts(tmp_path: Path) -> None:
         for path in (tmp_path / "c" / "segments").iterdir():
             if path != segment:
                 path.unlink()
+
+    for place in [*range(0, len(data), max(1, len(data) // 60)), len(data) - 1]:
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << (place % 8)
+        check(flipped)
     for cut in range(0, len(data), max(1, len(data) // 40)):
-        segment.write_bytes(data[:cut])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CacheWarning)
-            result = Pipeline([first, second], cache=again(tmp_path / "c")).map({"x": list(range(70))}, map_over="x")
-        assert list(result) == list(expected)
-        for path in (tmp_path / "c" / "segments").iterdir():
-            if path != segment:
-                path.unlink()
+        check(data[:cut])
 
 
 def test_what_another_key_signed_is_counted_and_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 
 from hypernodes import events
+from hypernodes._calls import BlockResult
 from hypernodes._hashing import digest
 from hypernodes._job import Job
 from hypernodes._lookup import Lookup
@@ -68,6 +69,7 @@ class Pieces:
         self._lookup = lookup
         self._cache = cache
         self._mapped = tuple(mapped)
+        self._making: dict[int, Piece] = {}  # by the numbers of their blocks
         self._constants = {name: by_value(values.identity(value)) for name, value in constants.items()}
         shapes = _shapes(lookup, {*constants, *mapped})
         makers = lookup.job.layout.makers
@@ -125,7 +127,36 @@ class Pieces:
             counts.update(saved)
         return columns, counts
 
-    def keep(self, piece: Piece) -> None:
+    def begin(self, keys: list[bytes]) -> Piece:
+        """Return a piece that is going to be made; it is held open until ``close`` says that all of its blocks are known."""
+        return Piece(keys, 1)
+
+    def expect(self, piece: Piece, number: int) -> None:
+        """Note that a block belongs to a piece."""
+        piece.left += 1
+        self._making[number] = piece
+
+    def close(self, piece: Piece) -> None:
+        """Note that a block of a piece is done, or that all of them are known; keep it when nothing is left."""
+        piece.left -= 1
+        if not piece.left:
+            self._keep(piece)
+
+    def take(self, result: BlockResult) -> None:
+        """Add a block that is done to its piece."""
+        piece = self._making.pop(result.index, None)
+        if piece is None:
+            return
+        entries, result.entries = result.entries, None
+        if entries is None or result.failure is not None or any(counts[2] for counts in result.tally.values()):
+            piece.entries = None
+        elif piece.entries is not None:
+            piece.entries[result.index] = entries
+        for node, (cached, ran, *_) in result.tally.items():
+            piece.counts[node] = piece.counts.get(node, 0) + cached + ran
+        self.close(piece)
+
+    def _keep(self, piece: Piece) -> None:
         """Note where everything of a piece is."""
         if piece.entries is None:
             return
@@ -175,18 +206,6 @@ def _shapes(lookup: Lookup, given: AbstractSet[str]) -> dict[int, Shape]:
             parts: list[bytes | str] = ["value", recipe.prefix, str(output), *(arg.digest for arg in args)]
             shapes[slot] = Shape(digest(framed(parts)), inputs, nodes)
     return shapes
-
-
-def taken(piece: Piece, index: int, entries: list[list[Entry]] | None, tally: Mapping[str, Sequence[Any]]) -> bool:
-    """Add a block to its piece; return whether the piece is complete."""
-    piece.left -= 1
-    if entries is None or any(counts[2] for counts in tally.values()):
-        piece.entries = None
-    elif piece.entries is not None:
-        piece.entries[index] = entries
-    for node, (cached, ran, *_) in tally.items():
-        piece.counts[node] = piece.counts.get(node, 0) + cached + ran
-    return not piece.left
 
 
 def _hears(job: Job) -> bool:

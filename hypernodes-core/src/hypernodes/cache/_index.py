@@ -78,6 +78,7 @@ class Holder:
         end: Where the next block would begin.
         check: The digest of its table of keys, once it is a segment.
         number: What an index calls it.
+        noted: Bytes of its table of keys that the index has taken.
         keys: The table of keys; ``None`` until it is needed.
     """
 
@@ -92,6 +93,7 @@ class Holder:
         self.end = 0
         self.check = b""
         self.number = -1
+        self.noted = 0
         self.keys: Keys | None = None
         self._ends: array[int] | None = None
 
@@ -123,10 +125,6 @@ class Holder:
         for pipeline, node in {(origin.pipeline, origin.node) for origin in {id(origin): origin for origin in origins}.values()}:
             self.nodes.setdefault((pipeline, node), []).append(number)
         return number
-
-    def rows_before(self, number: int) -> int:
-        """Return the first row of a block."""
-        return sum(self.counts[:number])
 
     def place(self, row: int) -> tuple[int, int]:
         """Return the block of a row and its place there."""
@@ -219,17 +217,18 @@ class Index:
         if holder.keys is None:
             self._unread.append(holder)
         else:
-            self.noted(holder, 0)
+            self.note(holder)
         for key, number in holder.chunks.items():
             self.chunks[key] = (holder, number)
 
-    def noted(self, holder: Holder, row: int) -> None:
-        """Take the rows of a holder from some row on, which were added at its end."""
+    def note(self, holder: Holder) -> None:
+        """Take the rows of a holder that were added at its end since this was last asked."""
         if holder.number < 0:
             holder.number = len(self._numbers)
             self._numbers.append(holder)
         base, table, rows = holder.number << 32, holder.keys.table, self._rows  # type: ignore[union-attr]
-        for start in range(row * ROW, len(table), SIZE):
+        first_new, holder.noted = holder.noted, len(table)
+        for start in range(first_new, len(table), SIZE):
             first = table[start : start + 8]
             short = int.from_bytes(first, "big")
             if not short:
@@ -260,7 +259,7 @@ class Index:
             holder.keys.sort()
             self._large.append(holder)
         else:
-            self.noted(holder, 0)
+            self.note(holder)
 
     def find(self, key: bytes) -> tuple[Holder, int, int] | None:
         """Return the holder, the block and the place in it of the newest entry of a key."""

@@ -111,12 +111,7 @@ class MemoryKept(Cache):
     def invalidate(self, node: str | None = None, pipeline: str | None = None) -> int:
         """Forget results."""
         with self._lock:
-            found = {
-                id(entry.location)
-                for entry in self._index.values()
-                if (node is None or node in (entry.origin.node, entry.origin.node.rpartition("/")[2]))
-                and (pipeline is None or pipeline == entry.origin.pipeline)
-            }
+            found = {id(entry.location) for entry in self._index.values() if entry.origin.is_of(node, pipeline)}
             for key in [key for key, entry in self._index.items() if id(entry.location) in found]:
                 entry = self._index.pop(key)
                 self._fates[key] = "invalidated"

@@ -17,7 +17,7 @@ from hypernodes.cache._index import Holder, Index
 from hypernodes.cache._reader import Reader
 from hypernodes.cache._storage import Storage
 from hypernodes.cache._writer import Writer
-from hypernodes.cache.entry import Entry
+from hypernodes.cache.entry import Entry, is_of
 from hypernodes.cache.opened import GONE, NODE_HISTORY, Cache
 from hypernodes.cache.store import CacheStore
 from hypernodes.cache.trust import Verdict, keyring_for
@@ -71,7 +71,7 @@ class StoredCache(Cache):
     def _entries(self, node: str | None = None, pipeline: str | None = None) -> Iterator[Entry]:
         """Yield the entries of some nodes that still count."""
         for where in list(self._nodes()):
-            if (pipeline is None or where[0] == pipeline) and (node is None or node in (where[1], where[1].rpartition("/")[2])):
+            if is_of(where, node, pipeline):
                 yield from (entry for entry in self._history(where) if not self._is_barred(entry))
 
     def _nodes(self) -> set[tuple[str, str]]:
@@ -116,13 +116,8 @@ class StoredCache(Cache):
         """Whether a result was invalidated after it was made."""
         if not self._index.barriers:
             return False
-        origin, made = entry.origin, entry.created * 1_000_000
-        return any(
-            made <= when
-            and (node is None or node in (origin.node, origin.node.rpartition("/")[2]))
-            and (pipeline is None or pipeline == origin.pipeline)
-            for when, node, pipeline in self._index.barriers
-        )
+        made = entry.created * 1_000_000
+        return any(made <= when and entry.origin.is_of(node, pipeline) for when, node, pipeline in self._index.barriers)
 
     def _verdict(self, data: bytes, tag: bytes) -> bool | None:
         """Say of a block whether this user vouches for it; ``None`` where it is not what was written."""
@@ -370,7 +365,7 @@ class StoredCache(Cache):
             if new:
                 self._index.take(holder)
             else:
-                self._index.noted(holder, holder.rows_before(number))
+                self._index.note(holder)
             self._index.learn(now, said)
             for key in said.chunks:
                 self._index.chunks[key] = (holder, number)
@@ -458,7 +453,6 @@ class StoredCache(Cache):
             return
         if holder is None:
             holder = Holder(holder_id, name)
-        known = holder.rows
         for block, length in blocks:
             number = holder.add(length, block.keys, (block.origin(position) for position in range(len(block))))
             self._index.learn(block.time, block.notes)
@@ -468,4 +462,4 @@ class StoredCache(Cache):
         if holder_id not in self._index.holders:
             self._index.take(holder)
         else:
-            self._index.noted(holder, known)
+            self._index.note(holder)

@@ -55,6 +55,10 @@ class Origin:
     outputs: tuple[str, ...]
     trace_id: str = ""
 
+    def is_of(self, node: str | None, pipeline: str | None) -> bool:
+        """Whether it is of a node and a pipeline; see ``is_of``."""
+        return is_of((self.pipeline, self.node), node, pipeline)
+
 
 @attrs.frozen
 class Entry:
@@ -96,3 +100,8 @@ class Spot:
     payloads: Sequence[bytes] | None
     block: Any = None
     position: int = 0
+
+
+def is_of(where: tuple[str, str], node: str | None, pipeline: str | None) -> bool:
+    """Whether the name of a pipeline and the id of a node are meant by a node, by id or name, and a pipeline; ``None`` stands for any."""
+    return (node is None or node in (where[1], where[1].rpartition("/")[2])) and (pipeline is None or pipeline == where[0])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from hypernodes import config
+from hypernodes.cli._output import redacted, show, show_json
 
 
 def command(argv: list[str]) -> int:
@@ -35,15 +35,17 @@ def command(argv: list[str]) -> int:
         nodes = cache.nodes()
         total = sum(nodes.values())
         if options.json:
-            print(
-                json.dumps({"results": total, "nodes": [{"pipeline": p, "node": n, "results": count} for (p, n), count in nodes.items()]})
-            )
+            rows = [{"pipeline": pipeline, "node": node, "results": count} for (pipeline, node), count in nodes.items()]
+            show_json({"results": total, "nodes": rows})
             return 0
-        print(f"{total:,} results in {options.cache}")
+        show(f"{total:,} results in {redacted(options.cache)}")
         width = max((len(f"{pipeline}/{node}") for pipeline, node in nodes), default=0)
         for (pipeline, node), count in nodes.items():
-            print(f"  {f'{pipeline}/{node}':<{width}}  {count:>10,}")
+            show(f"  {f'{pipeline}/{node}':<{width}}  {count:>10,}")
         return 0
     count = cache.clear() if options.action == "clear" else cache.invalidate(options.node, pipeline=options.pipeline)
-    print(json.dumps({"forgotten": count}) if options.json else f"forgot {count:,} results of {options.cache}")
+    if options.json:
+        show_json({"forgotten": count})
+    else:
+        show(f"forgot {count:,} results of {redacted(options.cache)}")
     return 0

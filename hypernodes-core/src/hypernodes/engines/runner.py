@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hypernodes._dispatch import Dispatcher
     from hypernodes._job import Job
     from hypernodes._lookup import Lookup
-    from hypernodes._pieces import Piece, Pieces
+    from hypernodes._pieces import Pieces
     from hypernodes.engines.base import Engine
 
 PATIENCE_S = 0.02  # a block is cut when collecting its items took longer
@@ -106,7 +106,6 @@ class Execution:
         self._result: Any = None
         self._found: dict[int, BlockResult] = {}  # results that wait for those before them
         self._pieces: Pieces | None = None
-        self._piece_of: dict[int, Piece] = {}
 
     @property
     def seconds(self) -> float:
@@ -183,7 +182,8 @@ class Execution:
         try:
             for result in stream:
                 sizer.measured(result.size, result.seconds)
-                self._add_to_piece(result)
+                if self._pieces is not None:
+                    self._pieces.take(result)
                 if not request.ordered:
                     yield self._taken(result)
                     expected += 1
@@ -257,7 +257,6 @@ class Execution:
     def _piece(self, pieces: Pieces, common: Common, sizer: Sizer, first: int, columns: dict[str, list[Any]]) -> Iterator[Task]:
         """Take a piece from the cache, or yield the tasks that make it."""
         from hypernodes._calls import BlockResult
-        from hypernodes._pieces import Piece
 
         size = len(next(iter(columns.values())))
         keys = pieces.keys(list(columns.values()))
@@ -269,31 +268,18 @@ class Execution:
             self._found[self._made] = BlockResult(self._made, size, list(values), tally=tally)
             self._made += 1
             return
-        piece = Piece(keys, 1) if keys is not None else None  # held open until all of its blocks are known
+        piece = pieces.begin(keys) if keys is not None else None
         done = 0
         while done < size:
             part = {name: column[done : done + sizer.next()] for name, column in columns.items()}
             count = len(next(iter(part.values())))
             self.blocks[self._made] = (first + done, list(part.values()))
             if piece is not None:
-                piece.left += 1
-                self._piece_of[self._made] = piece
+                pieces.expect(piece, self._made)
             yield self._task(common, first + done, count, part)
             done += count
         if piece is not None:
-            piece.left -= 1
-            if not piece.left:
-                pieces.keep(piece)
-
-    def _add_to_piece(self, result: BlockResult) -> None:
-        piece = self._piece_of.pop(result.index, None)
-        if piece is None or self._pieces is None:
-            return
-        from hypernodes._pieces import taken
-
-        if taken(piece, result.index, result.entries if result.failure is None else None, result.tally):
-            self._pieces.keep(piece)
-        result.entries = None
+            pieces.close(piece)
 
     def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
         import threading
@@ -432,57 +418,6 @@ class _InnerExecution(Execution):
 
     def _carrier(self) -> dict[str, str]:
         return dict(current_carrier())
-
-    def _pieces_of(self, request: Request, items: Items) -> Pieces | None:
-        """Return the pieces of a map that a cache may answer whole."""
-        if request.kind != "map" or self.lookup is None or request.waits or not request.ordered or self.outer:
-            return None
-        from hypernodes._pieces import Pieces
-
-        self._pieces = Pieces.of(self.lookup, request.constants, items.names, request.total)
-        self.lookup.pieces = self._pieces is not None
-        return self._pieces
-
-    def _piece(self, pieces: Pieces, common: Common, sizer: Sizer, first: int, columns: dict[str, list[Any]]) -> Iterator[Task]:
-        """Take a piece from the cache, or yield the tasks that make it."""
-        from hypernodes._calls import BlockResult
-        from hypernodes._pieces import Piece
-
-        size = len(next(iter(columns.values())))
-        keys = pieces.keys(list(columns.values()))
-        found = pieces.find(keys) if keys is not None else None
-        if found is not None:
-            values, counts = found
-            self.blocks[self._made] = (first, list(columns.values()))
-            tally: Tally = {node: [count, 0, 0, 0.0, 0] for node, count in counts.items()}
-            self._found[self._made] = BlockResult(self._made, size, list(values), tally=tally)
-            self._made += 1
-            return
-        piece = Piece(keys, 1) if keys is not None else None  # held open until all of its blocks are known
-        done = 0
-        while done < size:
-            part = {name: column[done : done + sizer.next()] for name, column in columns.items()}
-            count = len(next(iter(part.values())))
-            self.blocks[self._made] = (first + done, list(part.values()))
-            if piece is not None:
-                piece.left += 1
-                self._piece_of[self._made] = piece
-            yield self._task(common, first + done, count, part)
-            done += count
-        if piece is not None:
-            piece.left -= 1
-            if not piece.left:
-                pieces.keep(piece)
-
-    def _add_to_piece(self, result: BlockResult) -> None:
-        piece = self._piece_of.pop(result.index, None)
-        if piece is None or self._pieces is None:
-            return
-        from hypernodes._pieces import taken
-
-        if taken(piece, result.index, result.entries if result.failure is None else None, result.tally):
-            self._pieces.keep(piece)
-        result.entries = None
 
     def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
         task = super()._task(common, first, size, columns)
