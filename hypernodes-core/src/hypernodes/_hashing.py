@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from blake3 import blake3
 
 SIZE: Final = 20  # bytes of a digest: two results collide by chance once in 2**80
+_LARGE: Final = 1 << 20  # bytes from which on more than one thread is worth its start
 
 
-def digest(data: bytes) -> bytes:
+def digest(data: Any) -> bytes:
     """Return the digest of some bytes."""
-    return blake3(data).digest(SIZE)
+    return blake3(data, max_threads=blake3.AUTO if len(data) > _LARGE else 1).digest(SIZE)

@@ -76,7 +76,7 @@ class DiskCache(_Setting):
         from hypernodes.cache._stored import StoredCache
         from hypernodes.cache.store import LocalStore
 
-        return StoredCache(LocalStore(self.path), f"cache '{self.path}'")
+        return StoredCache(LocalStore(self.path), f"cache '{self.path}'", root=os.path.abspath(self.path))  # noqa: PTH100 - as above
 
 
 @attrs.frozen(eq=False)
@@ -131,7 +131,8 @@ class RemoteCache(_Setting):
         from hypernodes.cache._urls import is_remote, open_store, redacted
 
         store = open_store(self.url, self.storage_options)
-        return StoredCache(store, f"cache '{redacted(self.url)}'", local=not is_remote(store))
+        url = redacted(self.url)
+        return StoredCache(store, f"cache '{url}'", local=not is_remote(store), root=url if is_remote(store) else None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         from hypernodes.cache._secrets import shareable, without_userinfo

@@ -2,11 +2,13 @@
 
 A block is a head, a tag over everything else in it, and a body of three parts: what it takes to find values, what is known
 of them, and the values themselves, one after the other. Only the first part is looked at when values are read. Blocks never
-change; a journal and a segment hold the same blocks.
+change; a journal and a segment hold the same blocks. The tag also covers the id of the blob that the block was written for, so
+that a block means nothing anywhere else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import struct
@@ -17,14 +19,17 @@ from typing import Any, Final
 
 import attrs
 
-from hypernodes._hashing import SIZE
+from hypernodes.cache import codecs
+from hypernodes.cache._tables import packed, unpacked
 from hypernodes.cache.entry import Entry, Origin, Part, Spot
 
 MAGIC: Final = b"hnb1"
 HEAD: Final = struct.Struct(">4sQQHII")  # magic, bytes of the body, time, bytes of the tag, bytes of its first and second part
-NO_KEY: Final = bytes(SIZE)  # in place of a second key where there is none
+
+_FACTS: Final = 6  # how much more memory than bytes the facts of a block take
 
 Tagger = Callable[[bytes], bytes]
+Check = Callable[[bytes, bytes], bool | None]
 
 
 class Unreadable(Exception):  # noqa: N818 - a verdict that the cache acts on
@@ -41,30 +46,41 @@ class Notes:
 
     Attributes:
         manifests: Parts of code, by name.
-        aliases: More keys of entries that are already written: key, and the first key of the entry.
+        aliases: More keys of entries that are already written, and the first key of each entry.
         marks: First keys of entries whose nodes proved non-deterministic.
         barriers: Nodes (``None`` for all) and pipelines (likewise) whose earlier results no longer count.
         chunks: Keys under which a whole piece of a map is known, and what is known of it.
+        uses: Blocks that were used, by the ids of their blobs, and when: numbers of blocks and times, as columns.
+        condemned: Names of blobs that no longer count and will be deleted.
+        moved: Blobs whose blocks now stand here: their ids, the numbers that the blocks had, and those they have.
     """
 
     manifests: dict[bytes, dict[str, str]] = attrs.field(factory=dict)
-    aliases: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    aliases: dict[bytes, bytes] = attrs.field(factory=dict)
     marks: list[bytes] = attrs.field(factory=list)
     barriers: list[tuple[str | None, str | None]] = attrs.field(factory=list)
     chunks: dict[bytes, Any] = attrs.field(factory=dict)
+    uses: dict[str, tuple[bytes, bytes]] = attrs.field(factory=dict)
+    condemned: list[str] = attrs.field(factory=list)
+    moved: dict[str, tuple[bytes, bytes]] = attrs.field(factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.manifests or self.aliases or self.marks or self.barriers or self.chunks)
+        return any(self.plain())
 
     def plain(self) -> tuple[Any, ...]:
         """Return the same as plain data."""
-        return (self.manifests, self.aliases, self.marks, self.barriers, self.chunks)
+        return attrs.astuple(self, recurse=False)
+
+    def for_directory(self) -> Notes:
+        """Return what has to be known before the block itself is read."""
+        return attrs.evolve(self, manifests={}, aliases={}, chunks={})
 
 
-def pack(entries: Sequence[Entry], apart: Mapping[tuple[int, int], bytes], notes: Notes, now: int, tagged: Tagger) -> bytes:
+def pack(blob: str, entries: Sequence[Entry], apart: Mapping[tuple[int, int], bytes], notes: Notes, now: int, tagged: Tagger) -> bytes:
     """Return a block.
 
     Args:
+        blob: The id of the blob that it is for.
         entries: Results, with their values at hand.
         apart: The names of values that are kept elsewhere, by entry and part.
         notes: What else to say.
@@ -73,14 +89,14 @@ def pack(entries: Sequence[Entry], apart: Mapping[tuple[int, int], bytes], notes
     """
     origins: dict[int, int] = {}
     listed: list[Origin] = []
-    numbers, counts, lengths = array("H"), bytearray(), array("I")
+    numbers, counts, lengths = [], [], []
     codecs: list[str] = []
     identities: list[bytes] = []
-    sizes = array("Q")
+    sizes: list[int] = []
     classes: dict[int, Any] = {}  # by the number of the part, where there are some
     spans: dict[int, str] = {}
     body: list[bytes] = []
-    seconds, created = array("d"), array("d")
+    seconds, created = [], []
     for position, entry in enumerate(entries):
         number = origins.get(id(entry.origin))
         if number is None:
@@ -103,14 +119,24 @@ def pack(entries: Sequence[Entry], apart: Mapping[tuple[int, int], bytes], notes
             lengths.append(len(data))
             body.append(data)
     values = b"".join(body)
-    first = pickle.dumps((counts if any(each != 1 for each in counts) else b"", lengths.tobytes(), _codec_column(codecs), dict(apart)), 5)
-    origin_rows = [attrs.astuple(origin, recurse=False) for origin in listed]
-    columns = (numbers.tobytes(), sizes.tobytes(), seconds.tobytes(), created.tobytes())
+    single = all(each == 1 for each in counts)
+    outline = (b"" if single else packed("H", counts), packed("I", lengths), _codec_column(codecs), dict(apart))
+    columns = (packed("H", numbers), packed("Q", sizes), packed("d", seconds), packed("d", created))
     rows = ([entry.keys for entry in entries], identities, [entry.consumed for entry in entries])
-    second = pickle.dumps((origin_rows, columns, rows, classes, spans, notes.plain()), 5)
-    content = b"".join((first, second, values))
-    tag = tagged(b"".join((HEAD.pack(MAGIC, len(content), now, 0, len(first), len(second)), content)))
-    return b"".join((HEAD.pack(MAGIC, len(content), now, len(tag), len(first), len(second)), tag, content))
+    facts = ([attrs.astuple(origin, recurse=False) for origin in listed], columns, rows, classes, spans, notes.plain())
+    first, second = pickle.dumps(outline, 5), pickle.dumps(facts, 5)
+    return sealed(blob, (now, len(first), len(second)), b"".join((first, second, values)), tagged)
+
+
+def sealed(blob: str, numbers: tuple[int, int, int], content: bytes, tagged: Tagger) -> bytes:
+    """Return the bytes of a block: its time and the sizes of its parts, its tag, and what is in it."""
+    tag = tagged(_under_tag(blob, numbers, content))
+    return b"".join((HEAD.pack(MAGIC, len(content), numbers[0], len(tag), *numbers[1:]), tag, content))
+
+
+def _under_tag(blob: str, numbers: tuple[int, int, int], content: bytes | memoryview) -> bytes:
+    head = HEAD.pack(MAGIC, len(content), numbers[0], len(blob), *numbers[1:])
+    return b"".join((head, blob.encode(), content))
 
 
 def _codec_column(codecs: Sequence[str]) -> Any:
@@ -138,6 +164,7 @@ class Block:
     """A block that was read and verified.
 
     Args:
+        blob: The id of the blob that it was read from.
         data: All of its bytes.
         check: Says of some bytes and a tag whether they are what was written: ``None`` if not, else whether this user vouches.
 
@@ -149,41 +176,52 @@ class Block:
         Unreadable: If it is not what was written.
     """
 
-    def __init__(self, data: bytes, check: Callable[[bytes, bytes], bool | None]) -> None:
+    def __init__(self, blob: str, data: bytes, check: Check) -> None:
         if len(data) != size_of(data):
             msg = "it is cut off"
             raise Unreadable(msg)
-        _, length, time, tag_size, first, second = HEAD.unpack_from(data)
+        _, _, time, tag_size, first, second = HEAD.unpack_from(data)
         start = HEAD.size + tag_size
-        tag = data[HEAD.size : start]
-        verdict = check(b"".join((HEAD.pack(MAGIC, length, time, 0, first, second), data[start:])), tag)
+        verdict = check(_under_tag(blob, (time, first, second), memoryview(data)[start:]), data[HEAD.size : start])
         if verdict is None:
             msg = "it is not what was written"
             raise Unreadable(msg)
         self.time: int = time
         self.trusted = verdict
         self._data = data
-        self._second = (start + first, start + first + second)
+        self._start = start
+        self._second = slice(start + first, start + first + second)
+        self._facts_size = int(second)
         self._values = start + first + second
         self._facts: tuple[Any, ...] | None = None
         self._origins: list[Origin] = []
-        try:
-            counts, lengths, self._codecs, self._apart = plain(data[start : start + first])
-            sizes = array("I")
-            sizes.frombytes(lengths)
-            self._ends = array("Q", accumulate(sizes, initial=self._values))
-            self._firsts = array("I", accumulate(counts, initial=0)) if counts else None
-        except Exception as error:
-            msg = f"it cannot be understood: {type(error).__name__}"
-            raise Unreadable(msg) from error
+        with understanding():
+            counts, lengths, self._codecs, self._apart = plain(data[start : start + first], trusted=verdict)
+            self._ends = array("Q", accumulate(unpacked("I", lengths), initial=self._values))
+            self._firsts = array("I", accumulate(unpacked("H", counts), initial=0)) if counts else None
 
     def __len__(self) -> int:
         return len(self._firsts) - 1 if self._firsts is not None else len(self._ends) - 1
 
     @property
     def size(self) -> int:
-        """Its bytes."""
-        return len(self._data)
+        """The memory it takes once all of it is understood, more or less."""
+        return len(self._data) + _FACTS * self._facts_size
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether some value refers to other entries."""
+        return self._codecs == "list" or "list" in self._codecs
+
+    @property
+    def objects(self) -> dict[bytes, int]:
+        """The names of values that are kept elsewhere, and how many bytes they take."""
+        sizes, firsts = self._known()[4], self._firsts
+        return {name: sizes[(firsts[place] if firsts is not None else place) + part] for (place, part), name in self._apart.items()}
+
+    def written_for(self, blob: str, tagged: Tagger) -> bytes:
+        """Return the same block for another blob."""
+        return sealed(blob, (self.time, self._second.start - self._start, self._facts_size), self._data[self._start :], tagged)
 
     def columns(self, positions: Sequence[int], part: int) -> Iterator[tuple[str, Any]]:
         """Yield the codec and the bytes of one part of several entries; the name of the bytes where they are kept apart."""
@@ -201,14 +239,11 @@ class Block:
 
     def _known(self) -> tuple[Any, ...]:
         if self._facts is None:
-            try:
-                origins, columns, rows, classes, spans, notes = plain(self._data[slice(*self._second)])
+            with understanding():
+                origins, columns, rows, classes, spans, notes = plain(self._data[self._second], trusted=self.trusted)
                 self._origins = [Origin(*each) for each in origins]
-                numbers, sizes, seconds, created = (array(kind, each) for kind, each in zip("HQdd", columns, strict=True))
+                numbers, sizes, seconds, created = (unpacked(kind, each) for kind, each in zip("HQdd", columns, strict=True))
                 self._facts = (*rows, numbers, sizes, seconds, created, classes, spans, Notes(*notes))
-            except Exception as error:
-                msg = f"it cannot be understood: {type(error).__name__}"
-                raise Unreadable(msg) from error
         return self._facts
 
     @property
@@ -256,6 +291,18 @@ class Apart:
     name: bytes
 
 
+@contextlib.contextmanager
+def understanding() -> Iterator[None]:
+    """Turn whatever goes wrong into ``Unreadable``."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        msg = f"it cannot be understood: {type(error).__name__}"
+        raise Unreadable(msg) from error
+
+
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         msg = f"{module}.{name} has no place in a block"
@@ -266,6 +313,6 @@ class _PlainUnpickler(pickle.Unpickler):
         raise Unreadable(msg)
 
 
-def plain(data: bytes) -> Any:
-    """Return plain data from a pickle that may name nothing."""
-    return _PlainUnpickler(io.BytesIO(data)).load()
+def plain(data: bytes, *, trusted: bool) -> Any:
+    """Return plain data from a pickle that may name nothing; what nobody vouches for is looked through before it is read."""
+    return _PlainUnpickler(io.BytesIO(data)).load() if trusted else codecs.decode("data", data, trusted=False)

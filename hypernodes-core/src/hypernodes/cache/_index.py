@@ -1,67 +1,30 @@
 """What a store holds, as far as it is known in memory: hints, made from what segments say of themselves.
 
-A holder is a blob of blocks: a segment, or a journal that is still written. Of each, only its directory is read when it is met
-(where its blocks are, which nodes they are about); its table of keys is read when some key is first asked for. A key leads
-to a row, a row to a block and a place in it, and what is found there says itself which keys it has.
+A holder is a blob of blocks: a segment, or a journal that is still written. Of each segment only the directory is read when it
+is met (where its blocks are, which nodes they are about); its table of keys is read when some key is first asked for. A key
+leads to a row, a row to a block and a place in it, and what is found there says itself which keys it has.
 """
 
 from __future__ import annotations
 
 import pickle
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from hypernodes._hashing import SIZE, digest
-from hypernodes.cache._blocks import NO_KEY, Notes, Unreadable, plain
-from hypernodes.cache.entry import Origin
+from hypernodes._hashing import digest
+from hypernodes.cache._blocks import Block, Check, Foreign, Notes, Tagger, Unreadable, plain, understanding
+from hypernodes.cache._tables import ALIAS, PRINT, RECORD, Live, Table, packed, table_of, unpacked
+from hypernodes.cache.entry import Entry
 
-ROW: Final = 2 * SIZE  # bytes of a row in a table of keys: two keys
-SMALL: Final = 4096  # rows up to which a table is a dictionary
+_OFTEN: Final = 32  # a table is taken into memory once it was asked as often as a thirty-second of its records
+_MOST_LIVE: Final = 1 << 16  # holders in memory, whose numbers have two bytes
 
 Node = tuple[str, str]  # name of the called pipeline, id of the node
-
-
-class Keys:
-    """A table of keys: two to a row, the second empty where there is only one."""
-
-    def __init__(self, table: bytes | bytearray = b"") -> None:
-        self.table: bytes | bytearray = table or bytearray()
-        self._sorted: array[int] | None = None
-
-    def __len__(self) -> int:
-        return len(self.table) // ROW
-
-    def of(self, row: int) -> tuple[bytes, bytes]:
-        """Return the keys of a row."""
-        start = row * ROW
-        return bytes(self.table[start : start + SIZE]), bytes(self.table[start + SIZE : start + ROW])
-
-    def sort(self) -> None:
-        """Get ready for ``find``, in little memory: four bytes of each key and the number of its row, in order."""
-        rows = range(len(self))
-        self._sorted = array(
-            "Q", sorted(int.from_bytes(key[:4], "big") << 32 | row for row in rows for key in self.of(row) if key != NO_KEY)
-        )
-
-    def find(self, key: bytes) -> int:
-        """Return the last row of a key, -1 where there is none."""
-        column = self._sorted
-        if column is None:
-            return -1
-        short = int.from_bytes(key[:4], "big")
-        found = -1
-        place = bisect_left(column, short << 32)
-        while place < len(column) and column[place] >> 32 == short:
-            row = column[place] & 0xFFFFFFFF
-            if key in self.of(row):
-                found = row
-            place += 1
-        return found
 
 
 class Holder:
@@ -70,31 +33,43 @@ class Holder:
     Attributes:
         id: What it is called for good, as a journal and as a segment.
         name: The blob's name.
+        store: What gives its bytes.
         starts: Where each block begins.
         lengths: How long each is.
         counts: How many entries each has.
+        times: When each was written, in microseconds since the epoch.
         nodes: Which blocks each node has entries in.
-        chunks: Keys of pieces of maps that blocks tell about.
+        lists: Blocks with values that refer to other entries.
+        chunks: Keys of pieces of maps, and the blocks that tell about them.
+        manifests: Names of parts of code, and the blocks that tell about them.
+        objects: Names of values kept elsewhere, and how many bytes they take.
+        notes: What its blocks say that must be known before they are read: the block's time, and that.
+        writers: The hosts that wrote it.
         end: Where the next block would begin.
         check: The digest of its table of keys, once it is a segment.
         number: What an index calls it.
-        noted: Bytes of its table of keys that the index has taken.
-        keys: The table of keys; ``None`` until it is needed.
     """
 
-    def __init__(self, holder_id: str, name: str) -> None:
+    def __init__(self, holder_id: str, name: str, store: Any) -> None:
         self.id = holder_id
         self.name = name
+        self.store = store
         self.starts = array("Q")
         self.lengths = array("Q")
         self.counts = array("I")
-        self.nodes: dict[Node, list[int]] = {}
+        self.times = array("Q")
+        self.nodes: dict[Node, array[int]] = {}
+        self.lists = array("I")
         self.chunks: dict[bytes, int] = {}
+        self.manifests: dict[bytes, int] = {}
+        self.objects: dict[bytes, int] = {}
+        self.notes: list[tuple[int, Notes]] = []
+        self.writers: list[str] = []
         self.end = 0
         self.check = b""
         self.number = -1
-        self.noted = 0
-        self.keys: Keys | None = None
+        self.keys: bytearray | None = bytearray()  # the records of its table, until it is sealed
+        self._noted = 0
         self._ends: array[int] | None = None
 
     def __repr__(self) -> str:
@@ -105,25 +80,49 @@ class Holder:
         """How many entries there are."""
         return sum(self.counts)
 
-    def add(self, length: int, keys: Sequence[Sequence[bytes]], origins: Iterable[Origin]) -> int:
+    def add(self, length: int, time: int, entries: Sequence[Entry], notes: Notes) -> int:
         """Note a block at the end; return its number.
 
         Args:
             length: Its bytes.
-            keys: Those of each entry.
-            origins: Where each entry comes from.
+            time: When it was written.
+            entries: What is in it.
+            notes: What else it says.
         """
-        number = len(self.starts)
+        number, first = len(self.starts), self.rows
         self.starts.append(self.end)
         self.lengths.append(length)
-        self.counts.append(len(keys))
+        self.counts.append(len(entries))
+        self.times.append(time)
         self.end += length
         self._ends = None
-        if self.keys is None:
-            self.keys = Keys()
-        self.keys.table += b"".join([key for each in keys for key in (each[0], each[1] if len(each) > 1 else NO_KEY)])
-        for pipeline, node in {(origin.pipeline, origin.node) for origin in {id(origin): origin for origin in origins}.values()}:
-            self.nodes.setdefault((pipeline, node), []).append(number)
+        for where in dict.fromkeys(
+            (origin.pipeline, origin.node) for origin in {id(each.origin): each.origin for each in entries}.values()
+        ):
+            self.nodes.setdefault(where, array("I")).append(number)
+        if any(part.codec == "list" for entry in entries for part in entry.parts):
+            self.lists.append(number)
+        if notes:
+            self.chunks.update(dict.fromkeys(notes.chunks, number))
+            self.manifests.update(dict.fromkeys(notes.manifests, number))
+            if known := notes.for_directory():
+                self.notes.append((time, known))
+        if self.keys is not None:
+            records = [key[:PRINT] + row.to_bytes(4, "little") for row, entry in enumerate(entries, first) for key in entry.keys]
+            records += [key[:PRINT] + (ALIAS | number).to_bytes(4, "little") for key in notes.aliases]
+            self.keys += b"".join(records)
+        return number
+
+    def new_records(self) -> Iterator[bytes]:
+        """Yield the records of the table that were added since this was last asked."""
+        assert self.keys is not None  # noqa: S101 - it is still written to
+        first, self._noted = self._noted, len(self.keys)
+        return (bytes(self.keys[place : place + RECORD]) for place in range(first, self._noted, RECORD))
+
+    def add_block(self, block: Block, length: int) -> int:
+        """Note a block that was read; return its number."""
+        number = self.add(length, block.time, [block.entry(position, None) for position in range(len(block))], block.notes)
+        self.objects.update(block.objects)
         return number
 
     def place(self, row: int) -> tuple[int, int]:
@@ -135,149 +134,196 @@ class Holder:
 
     # -- as bytes ---------------------------------------------------------------------------------------------------
 
-    def directory(self, notes: Sequence[tuple[int, int, Notes]], writers: Iterable[str]) -> tuple[bytes, bytes]:
-        """Return the table of keys and the directory that stand after the blocks of a segment.
-
-        Args:
-            notes: What blocks say besides their entries: the block, its time, and that.
-            writers: The hosts that wrote it.
-        """
-        table = bytes(self.keys.table) if self.keys is not None else b""
-        said = [(number, time, attrs.evolve(each, chunks={}).plain()) for number, time, each in notes if each]
-        columns = (self.starts.tobytes(), self.lengths.tobytes(), self.counts.tobytes())
-        body = pickle.dumps((columns, self.nodes, self.chunks, said, list(writers), digest(table)), 5)
-        return table, digest(body) + body
+    def ending(self, tagged: Tagger) -> tuple[bytes, bytes]:
+        """Return the table of keys and the directory that stand after the blocks of a segment."""
+        table = table_of(self.keys or b"")
+        self.check = digest(table)
+        columns = [packed(kind, each) for kind, each in (("Q", self.lengths), ("I", self.counts), ("Q", self.times), ("I", self.lists))]
+        nodes = {where: packed("I", numbers) for where, numbers in self.nodes.items()}
+        said = [(time, each.plain()) for time, each in self.notes]
+        body = pickle.dumps((columns, nodes, self.chunks, self.manifests, self.objects, said, self.writers, self.check), 5)
+        tag = tagged(_under_tag(self.id, body))
+        return table, b"".join((len(tag).to_bytes(2, "big"), tag, body))
 
 
-@attrs.frozen
-class Directory:
-    """What a segment says of itself.
+def read_directory(holder: Holder, data: bytes, check: Check) -> None:
+    """Learn what a segment says of itself. If nobody this user knows vouches for it, only where things are is believed.
 
-    Attributes:
-        holder: It, without its table of keys.
-        notes: What its blocks say besides their entries: time, and that.
-        writers: The hosts that wrote it.
-        check: The digest of its table of keys.
-    """
-
-    holder: Holder
-    notes: list[tuple[int, Notes]]
-    writers: list[str]
-    check: bytes
-
-
-def read_directory(holder_id: str, name: str, data: bytes, end: int) -> Directory:
-    """Return what a segment says of itself.
+    Args:
+        holder: The segment.
+        data: Its directory.
+        check: Says whose it is; see ``Block``.
 
     Raises:
         Unreadable: If it is not what was written.
     """
-    body = data[SIZE:]
-    if digest(body) != data[:SIZE]:
+    start = 2 + int.from_bytes(data[:2], "big")
+    body = data[start:]
+    try:
+        verdict = check(_under_tag(holder.id, body), data[2:start])
+        foreign = False
+    except Foreign:
+        verdict, foreign = False, True
+    if verdict is None:
         msg = "its directory is not what was written"
         raise Unreadable(msg)
-    try:
-        columns, nodes, chunks, said, writers, check = plain(body)
-        holder = Holder(holder_id, name)
-        for column, part in zip((holder.starts, holder.lengths, holder.counts), columns, strict=True):
-            column.frombytes(part)
-        holder.nodes, holder.chunks, holder.end = nodes, chunks, end
-        return Directory(holder, [(time, Notes(*each)) for _, time, each in said], writers, check)
-    except Exception as error:
-        msg = f"its directory cannot be understood: {type(error).__name__}"
-        raise Unreadable(msg) from error
+    with understanding():
+        columns, nodes, holder.chunks, holder.manifests, holder.objects, said, holder.writers, holder.check = plain(body, trusted=verdict)
+        holder.lengths, holder.counts, holder.times, holder.lists = (
+            unpacked(kind, each) for kind, each in zip("QIQI", columns, strict=True)
+        )
+        ends = list(accumulate(holder.lengths, initial=0))
+        holder.end, holder.starts = ends[-1], array("Q", ends[:-1])
+        holder.nodes = {where: unpacked("I", numbers) for where, numbers in nodes.items()}
+        holder.notes = [] if foreign else [(time, Notes(*each)) for time, each in said]
+    holder.keys = None
+
+
+def _under_tag(holder_id: str, body: bytes) -> bytes:
+    return b"".join((b"directory of ", holder_id.encode(), b"\n", body))
+
+
+@attrs.define(eq=False)
+class _Sealed:
+    """A segment whose keys are asked for on file.
+
+    Attributes:
+        holder: The segment.
+        table: Its keys, once somebody asked.
+        asked: How often.
+    """
+
+    holder: Holder
+    table: Table | None = None
+    asked: int = 0
 
 
 class Index:
     """All holders of one store.
 
     Args:
-        load: Reads the table of keys of a holder; ``None`` where it cannot.
+        load: Reads the table of keys of a segment.
+
+    Attributes:
+        holders: By their ids.
+        chunks: Where pieces of maps are told of: the holder and the block.
+        manifests: Where parts of code are.
+        marks: First keys of entries of nodes that varied, and since when that is known.
+        barriers: What was invalidated: when, the node and the pipeline.
+        used: When blocks were last used, by holder and number, where that is on record.
+        condemned: Blobs that no longer count, and since when.
+        moved: Where the blocks of condemned segments are now.
     """
 
-    def __init__(self, load: Callable[[Holder], bytes | None]) -> None:
+    def __init__(self, load: Callable[[Holder], Table]) -> None:
         self.holders: dict[str, Holder] = {}
         self.chunks: dict[bytes, tuple[Holder, int]] = {}
-        self.manifests: dict[bytes, dict[str, str]] = {}
-        self.aliases: dict[bytes, bytes] = {}
+        self.manifests: dict[bytes, tuple[Holder, int]] = {}
         self.marks: dict[bytes, int] = {}
         self.barriers: list[tuple[int, str | None, str | None]] = []
+        self.used: dict[str, dict[int, int]] = {}
+        self.condemned: dict[str, int] = {}
+        self.moved: dict[str, dict[int, tuple[Holder, int]]] = {}
         self._load = load
-        self._unread: list[Holder] = []  # whose tables nobody has asked for yet
-        self._large: list[Holder] = []  # whose tables are sorted, each on its own
-        self._numbers: list[Holder] = []  # the others have their rows here together, by the first bytes of a key
-        self._rows: dict[int, int | list[int]] = {}
+        self._live = Live()
+        self._in_live: list[Holder] = []
+        self._sealed: list[_Sealed] = []  # the others
 
     def __len__(self) -> int:
         return sum(holder.rows for holder in self.holders.values())
 
     def take(self, holder: Holder) -> None:
-        """Add a holder."""
+        """Add a holder, unless it is condemned."""
+        if holder.name in self.condemned:
+            return
         self.holders[holder.id] = holder
         if holder.keys is None:
-            self._unread.append(holder)
-        else:
+            self._sealed.append(_Sealed(holder))
+        self._point_to(holder, holder.chunks, holder.manifests)
+        for time, notes in holder.notes:
+            self._learn(holder, time, notes)
+        if holder.keys is not None:
             self.note(holder)
-        for key, number in holder.chunks.items():
-            self.chunks[key] = (holder, number)
 
-    def note(self, holder: Holder) -> None:
-        """Take the rows of a holder that were added at its end since this was last asked."""
+    def note(self, holder: Holder, number: int | None = None, notes: Notes | None = None) -> None:
+        """Take what was added at the end of a holder since this was last asked.
+
+        Args:
+            holder: The holder.
+            number: A block whose notes are new.
+            notes: These.
+        """
         if holder.number < 0:
-            holder.number = len(self._numbers)
-            self._numbers.append(holder)
-        base, table, rows = holder.number << 32, holder.keys.table, self._rows  # type: ignore[union-attr]
-        first_new, holder.noted = holder.noted, len(table)
-        for start in range(first_new, len(table), SIZE):
-            first = table[start : start + 8]
-            short = int.from_bytes(first, "big")
-            if not short:
-                continue  # no second key
-            code = base + start // ROW
-            known = rows.setdefault(short, code)
-            if known != code:
-                rows[short] = [*(known if isinstance(known, list) else [known]), code]
+            holder.number = len(self._in_live)
+            self._in_live.append(holder)
+        assert holder.keys is not None  # noqa: S101 - it is still written to
+        self._live.take(holder.new_records(), holder.number)
+        if number is not None and notes:
+            self._point_to(holder, dict.fromkeys(notes.chunks, number), dict.fromkeys(notes.manifests, number))
+            self._learn(holder, holder.times[number], notes)
 
-    def learn(self, time: int, notes: Notes) -> None:
-        """Take what a block says besides its entries."""
-        self.manifests.update(notes.manifests)
-        self.aliases.update(notes.aliases)
+    def _point_to(self, holder: Holder, chunks: Mapping[bytes, int], manifests: Mapping[bytes, int]) -> None:
+        self.chunks.update((key, (holder, number)) for key, number in chunks.items())
+        self.manifests.update((name, (holder, number)) for name, number in manifests.items())
+
+    def _learn(self, holder: Holder, time: int, notes: Notes) -> None:
         self.marks.update(dict.fromkeys(notes.marks, time))
         self.barriers += [(time, node, pipeline) for node, pipeline in notes.barriers]
+        for holder_id, (numbers, times) in notes.uses.items():
+            known = self.used.setdefault(holder_id, {})
+            for number, used in zip(unpacked("I", numbers), unpacked("Q", times), strict=True):
+                known[number] = max(used, known.get(number, 0))
+        for holder_id, (before, now) in notes.moved.items():
+            places = zip(unpacked("I", before), unpacked("I", now), strict=True)
+            self.moved.setdefault(holder_id, {}).update((old, (holder, new)) for old, new in places)
+        for name in notes.condemned:
+            self.condemned.setdefault(name, time)
+        names = set(notes.condemned)
+        for gone in [each for each in self.holders.values() if each.name in names]:
+            self.drop(gone)
 
     def drop(self, holder: Holder) -> None:
         """Forget a holder that is gone."""
         self.holders.pop(holder.id, None)
-        self._unread = [each for each in self._unread if each is not holder]
-        self._large = [each for each in self._large if each is not holder]
-        for key in [key for key, (owner, _) in self.chunks.items() if owner is holder]:
-            del self.chunks[key]
+        self._sealed = [each for each in self._sealed if each.holder is not holder]
+        for places in (self.chunks, self.manifests):
+            for key in [key for key, (owner, _) in places.items() if owner is holder]:
+                del places[key]
 
-    def _read(self, holder: Holder) -> None:
-        holder.keys = Keys(self._load(holder) or b"")
-        if len(holder.keys) > SMALL:
-            holder.keys.sort()
-            self._large.append(holder)
-        else:
-            self.note(holder)
+    def find(self, key: bytes) -> list[tuple[Holder, int]]:
+        """Return the rows that may have a key, newest first."""
+        found = [(self._in_live[blob], row) for blob, row in self._live.find(key) if self._in_live[blob].id in self.holders]
+        for sealed in self._sealed:
+            if sealed.table is None:
+                sealed.table = self._load(sealed.holder)
+            found += [(sealed.holder, row) for row in sealed.table.find(key)]
+            sealed.asked += 1
+        if self._sealed:
+            self._warm_up()
+        if len(found) > 1:
+            found.sort(key=lambda place: (place[0].id, place[1]), reverse=True)
+        return found
 
-    def find(self, key: bytes) -> tuple[Holder, int, int] | None:
-        """Return the holder, the block and the place in it of the newest entry of a key."""
-        while self._unread:
-            self._read(self._unread.pop())
-        codes = self._rows.get(int.from_bytes(key[:8], "big"))
-        if codes is None and not self._large:
-            return None
-        best: tuple[Holder, int] | None = None
-        for holder in self._large:
-            row = holder.keys.find(key)  # type: ignore[union-attr]
-            if row >= 0 and (best is None or best[0].id < holder.id):
-                best = (holder, row)
-        for code in () if codes is None else (codes,) if isinstance(codes, int) else codes:
-            holder, row = self._numbers[code >> 32], code & 0xFFFFFFFF
-            if (best is None or best[0].id <= holder.id) and holder.id in self.holders and key in holder.keys.of(row):  # type: ignore[union-attr]
-                best = (holder, row)
-        return None if best is None else (best[0], *best[0].place(best[1]))
+    def _warm_up(self) -> None:
+        """Take the tables that are asked most into memory, where one look answers for all of them."""
+        hot = [each for each in self._sealed if each.table is not None and each.asked * _OFTEN > len(each.table)]
+        for each in hot if len(self._in_live) + len(hot) <= _MOST_LIVE else ():
+            each.holder.number = len(self._in_live)
+            self._in_live.append(each.holder)
+            self._live.take(each.table.records(), each.holder.number)  # type: ignore[union-attr]
+            self._sealed.remove(each)
+
+    def place(self, holder_id: str, number: int) -> tuple[Holder, int] | None:
+        """Return where a block is now; ``None`` where it is gone."""
+        holder = self.holders.get(holder_id)
+        if holder is not None:
+            return holder, number
+        place = self.moved.get(holder_id, {}).get(number)
+        return None if place is None else self.place(place[0].id, place[1])
+
+    def last_use(self, holder: Holder, number: int) -> int:
+        """Return when a block was last used, or written: in microseconds since the epoch."""
+        return max(holder.times[number], self.used.get(holder.id, {}).get(number, 0))
 
     def blocks_of(self, node: Node) -> Iterator[tuple[Holder, int]]:
         """Yield the blocks that have entries of a node, newest first."""

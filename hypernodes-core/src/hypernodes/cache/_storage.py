@@ -22,7 +22,8 @@ GRACE_S: Final = 1.0  # what a call may take before it counts as a delay
 RATE: Final = 2_000_000  # bytes a second that a transfer may be expected to reach; a slower one counts as a delay
 
 KINDS: Final = ("get", "put", "list", "delete", "put_new")
-_EXTRAS: Final = {"append": "put", "seal": "put", "stamp": "list"}  # methods of local stores, and what they count as
+# Methods of local stores, and what they count as.
+_EXTRAS: Final = {"append": "put", "seal": "put", "map": "get", "stamp": "list", "left_over": "list"}
 
 Hook = Callable[[str, str, str], object]
 

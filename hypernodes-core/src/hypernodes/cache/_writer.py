@@ -1,115 +1,127 @@
 """Writing blocks: to a journal while a run goes on, which becomes a segment at its end.
 
-A journal is a file that blocks are appended to by single writes, so that a process that is killed loses at most the group it
-had not written yet. Sealing appends the table of keys and the directory, makes all of it durable and gives the file its name
-as a segment: nothing is copied. Stores that cannot append get the same bytes as one blob.
+A journal is a local file that blocks are appended to by single writes, so that a process that is killed loses at most the
+group it had not written yet. Sealing adds the table of keys and the directory. Below a local root that makes all of it durable
+and gives the file its name as a segment: nothing is copied. For other roots the journal lies in the user's own files, and
+sealing uploads it in one piece. Where there is no place for a journal, blocks wait in memory.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from hypernodes.cache._blocks import Notes
+from hypernodes.cache._blocks import Notes, Tagger, pack
+from hypernodes.cache._faults import StoreError
 from hypernodes.cache._index import Holder
+from hypernodes.cache._names import JOURNALS, SegmentName, new_id
 from hypernodes.cache.entry import Entry
 
 LARGEST: Final = 64 << 20  # bytes at which a journal is sealed
-_COUNT: Final = itertools.count()
-
-
-def new_id() -> str:
-    """Return what a holder is called: unique, and later than all before."""
-    return f"{time.time_ns() // 1000:014x}-{os.getpid():x}-{next(_COUNT):x}-{os.urandom(4).hex()}"
-
-
-def segment_name(holder_id: str, blocks: int, table: int, directory: int) -> str:
-    """Return the name of a segment, which says how long its three parts are: one request reads the last."""
-    return f"segments/{holder_id}.{blocks:x}.{table:x}.{directory:x}"
-
-
-def parts_of(name: str) -> tuple[str, int, int, int] | None:
-    """Return the id and the lengths in a segment's name; ``None`` where it is no segment's."""
-    pieces = name.removeprefix("segments/").split(".")
-    try:
-        return (pieces[0], int(pieces[1], 16), int(pieces[2], 16), int(pieces[3], 16)) if len(pieces) == 4 else None  # noqa: PLR2004
-    except ValueError:
-        return None
 
 
 class Writer:
     """Appends blocks to one journal at a time.
 
     Args:
-        store: Where blobs go.
-        host: What the host is called.
+        store: Where segments go.
+        journals: Where journals go: the same for a local root, ``None`` where there is no place.
+        tagged: Makes the tags of blocks and directories.
+        host: What this machine is called.
 
     Attributes:
         holder: What is being written; ``None`` between journals.
     """
 
-    def __init__(self, store: Any, host: str) -> None:
+    def __init__(self, store: Any, journals: Any | None, tagged: Tagger, host: str) -> None:
         self._store = store
+        self._journals = journals
+        self._tagged = tagged
         self._host = host
-        self._appends = hasattr(store, "append")
-        self._waiting: list[bytes] = []  # blocks of stores that cannot append
-        self._notes: list[tuple[int, int, Notes]] = []
+        self._began = 0.0
         self.holder: Holder | None = None
 
-    def write(self, data: bytes, entries: Sequence[Entry], notes: Notes, now: int) -> tuple[Holder, int, bool]:
-        """Append a block; return its holder, its number there, and whether the holder is new.
+    def write(self, entries: Sequence[Entry], apart: Mapping[tuple[int, int], bytes], notes: Notes) -> tuple[Holder, int]:
+        """Append a block; return its holder and its number there.
 
         Args:
-            data: The block.
-            entries: Those in it.
+            entries: What is in it.
+            apart: The names of values that are kept elsewhere, by entry and part.
             notes: What else it says.
-            now: The time it bears.
         """
-        new = self.holder is None
         if self.holder is None:
             holder_id = new_id()
-            self.holder = Holder(holder_id, f"journal/{holder_id}")
-        holder = self.holder
-        if self._appends:
-            self._store.append(holder.name, data)
-        else:
-            self._waiting.append(data)
-        number = holder.add(len(data), [entry.keys for entry in entries], [entry.origin for entry in entries])
-        if notes:
-            self._notes.append((number, now, notes))
-            holder.chunks.update(dict.fromkeys(notes.chunks, number))
-        return holder, number, new
-
-    def waiting(self, holder: Holder, number: int) -> bytes | None:
-        """Return a block that no store has yet."""
-        return self._waiting[number] if holder is self.holder and not self._appends else None
+            self.holder = Holder(holder_id, f"{JOURNALS}{holder_id}", self._journals if self._journals is not None else Waiting())
+            self.holder.writers = [self._host]
+            self._began = time.monotonic()
+        holder, now = self.holder, time.time_ns() // 1000
+        data = pack(holder.id, entries, apart, notes, now, self._tagged)
+        try:
+            holder.store.append(holder.name, data)
+        except StoreError:
+            if holder.store is self._store or holder.starts:
+                raise
+            self._journals, holder.store = None, Waiting()  # the user's own files cannot be written to
+            holder.store.append(holder.name, data)
+        number = holder.add(len(data), now, entries, notes)
+        for (position, part), name in apart.items():
+            holder.objects[name] = entries[position].parts[part].size
+        return holder, number
 
     @property
     def full(self) -> bool:
         """Whether it is time to seal."""
         return self.holder is not None and self.holder.end >= LARGEST
 
-    def seal(self) -> str | None:
-        """Make a segment of the journal, and return its name."""
-        holder, self.holder = self.holder, None
-        notes, self._notes = self._notes, []
-        waiting, self._waiting = self._waiting, []
-        if holder is None:
-            return None
-        table, directory = holder.directory(notes, [self._host])
-        name = segment_name(holder.id, holder.end, len(table), len(directory))
-        if self._appends:
-            self._store.append(holder.name, table + directory)
-            self._store.seal(holder.name, name)
-        else:
-            self._store.put(name, b"".join((*waiting, table, directory)))
-        holder.name = name
-        return name
+    @property
+    def age(self) -> float:
+        """Seconds since the journal was begun."""
+        return 0.0 if self.holder is None else time.monotonic() - self._began
 
-    def abandon(self) -> None:
-        """Forget what another process is writing (after a fork), or what could not be written."""
-        self.holder = None
-        self._notes, self._waiting = [], []
+    def detach(self) -> Holder | None:
+        """Return the journal, which nothing is added to from now on."""
+        holder, self.holder = self.holder, None
+        return holder
+
+    def seal(self, holder: Holder) -> tuple[SegmentName, bytes]:
+        """Make a segment of a journal; return its name and its ending."""
+        if holder.store is not self._store:
+            return self.seal_copy(holder)
+        name, ending = self._ending(holder)
+        self._store.append(holder.name, ending)
+        self._store.seal(holder.name, str(name))
+        holder.name = str(name)
+        return name, ending
+
+    def seal_copy(self, holder: Holder) -> tuple[SegmentName, bytes]:
+        """Make a segment of a journal by writing it again: one that lies elsewhere, or whose writer is gone."""
+        name, ending = self._ending(holder)
+        self._store.put(str(name), holder.store.get(holder.name, 0, holder.end) + ending)
+        journal, holder.name = holder.name, str(name)
+        store, holder.store = holder.store, self._store
+        store.delete([journal])
+        return name, ending
+
+    def _ending(self, holder: Holder) -> tuple[SegmentName, bytes]:
+        table, directory = holder.ending(self._tagged)
+        return SegmentName(holder.id, holder.end, len(table), len(directory)), table + directory
+
+
+class Waiting:
+    """In place of a store of journals: blocks that wait in memory."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def append(self, name: str, data: bytes) -> None:
+        """Add to what waits."""
+        self._data += data
+
+    def get(self, name: str, start: int = 0, end: int | None = None) -> bytes:
+        """Return some of what waits."""
+        return bytes(self._data[start:end])
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Let everything go."""
+        self._data.clear()

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
-_MARKS = ("CACHEDIR.TAG", ".gitignore")  # files of ours that are no blobs
-_NO_BLOB = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+from hypernodes.cache._disk import Disk
+
+_MARKS: Final = {  # files of ours that are no blobs
+    "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of HyperNodes.\n",
+    ".gitignore": "*\n",
+}
+_PARTIAL: Final = ".partial"
+_NO_BLOB: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_SETTLED_S: Final = 2.0  # a directory that was changed less long ago may change again without showing it
 
 
 @runtime_checkable
@@ -64,12 +73,20 @@ class DictStore:
 class LocalStore:
     """Blobs as files below a directory, made when the first is written.
 
+    A name that can be seen stands for a whole and durable blob: what is written gets its name by renaming, after it was
+    synced. Journals are the exception; they are appended to under the name that they have.
+
     Args:
         root: The directory.
+        disk: Makes the calls to the operating system.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    remote = False
+
+    def __init__(self, root: str | os.PathLike[str], disk: Disk | None = None) -> None:
         self.root = Path(root).absolute()
+        self._root = str(self.root)
+        self._disk = disk or Disk()
         self._open: dict[tuple[int, str], int] = {}  # descriptors of blobs that are appended to, by process
 
     def __repr__(self) -> str:
@@ -80,88 +97,151 @@ class LocalStore:
 
     def put(self, name: str, data: bytes) -> None:
         """Write a blob: a temporary file, then renamed."""
-        path = self.root / name
-        if not path.parent.is_dir():
-            self._prepare(path.parent)
-        partial = path.with_name(f"{path.name}.{os.urandom(6).hex()}.partial")  # threads and other hosts may write that name too
+        path = self._made(name)
+        partial = f"{path}.{os.urandom(6).hex()}{_PARTIAL}"  # threads and other hosts may write that name too
+        disk = self._disk
         try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-            self._sync(path.parent)
+            descriptor = disk.create(partial)
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[disk.write(descriptor, left) :]
+                disk.sync(descriptor)
+            finally:
+                disk.close(descriptor)
+            disk.rename(partial, path)
+            disk.sync_folder(os.path.dirname(path))
         except BaseException:
             with contextlib.suppress(OSError):
-                partial.unlink()
+                disk.unlink(partial)
             raise
 
     def append(self, name: str, data: bytes) -> None:
-        """Add to the end of a blob with one write, so that a process that is killed leaves all of it or nothing."""
-        descriptor = self._open.get((os.getpid(), name))
+        """Add to the end of a blob with one write, so that a process that is killed leaves all of it or nothing.
+
+        Raises:
+            OSError: It could not be written, or not all of it; the blob is as it was, or must not be appended to any more.
+        """
+        key, disk = (os.getpid(), name), self._disk
+        descriptor = self._open.get(key)
         if descriptor is None:
-            path = self.root / name
-            if not path.parent.is_dir():
-                self._prepare(path.parent)
-            descriptor = self._open[os.getpid(), name] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        written = os.write(descriptor, data)
-        if written != len(data):
-            os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
-            raise OSError(28, "the disk is full")
+            descriptor = self._open[key] = disk.create(self._made(name), append=True)
+        size = -1
+        try:
+            written = disk.write(descriptor, data)
+            if written != len(data):
+                size = disk.size(descriptor) - written
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            if size >= 0:
+                with contextlib.suppress(OSError):
+                    disk.truncate(descriptor, size)
+            self.release(name)
+            raise
+
+    def release(self, name: str) -> None:
+        """Let go of a blob that was appended to."""
+        descriptor = self._open.pop((os.getpid(), name), None)
+        if descriptor is not None:
+            with contextlib.suppress(OSError):
+                self._disk.close(descriptor)
 
     def seal(self, name: str, final: str) -> None:
         """Make a blob that was appended to durable, and give it its final name."""
+        disk = self._disk
         descriptor = self._open.pop((os.getpid(), name))
         try:
-            os.fsync(descriptor)
+            disk.sync(descriptor)
+            target = self._made(final)
+            try:
+                disk.rename(f"{self._root}/{name}", target)
+            except FileNotFoundError:  # somebody took it for left over, or cleared the cache
+                self.put(final, disk.read_all(descriptor))
+                return
         finally:
-            os.close(descriptor)
-        target = self.root / final
-        if not target.parent.is_dir():
-            self._prepare(target.parent)
-        (self.root / name).rename(target)
-        self._sync(target.parent)
+            disk.close(descriptor)
+        disk.sync_folder(os.path.dirname(target))
 
-    @staticmethod
-    def _sync(folder: Path) -> None:
-        """Make the names in a directory durable."""
-        descriptor = os.open(folder, os.O_RDONLY)
+    def _made(self, name: str) -> str:
+        """Return the path of a blob, in a directory that is there."""
+        path = f"{self._root}/{name}"
+        folder = os.path.dirname(path)
+        if not self._disk.is_folder(folder):
+            self._make(folder)
+        return path
+
+    def _make(self, folder: str) -> None:
+        missing = []
+        while not self._disk.is_folder(folder):
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for each in reversed(missing):
+            self._disk.make_folder(each)
+            self._disk.sync_folder(os.path.dirname(each))
+            if each == self._root:
+                for mark, text in _MARKS.items():
+                    self._write_mark(f"{each}/{mark}", text)
+
+    def _write_mark(self, path: str, text: str) -> None:
+        descriptor = self._disk.create(path)
         try:
-            os.fsync(descriptor)
+            self._disk.write(descriptor, text.encode("ascii"))
         finally:
-            os.close(descriptor)
-
-    def _prepare(self, folder: Path) -> None:
-        new = not self.root.exists()
-        folder.mkdir(parents=True, exist_ok=True)
-        if new:
-            (self.root / "CACHEDIR.TAG").write_text(
-                "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of HyperNodes.\n", encoding="ascii"
-            )
-            (self.root / ".gitignore").write_text("*\n", encoding="ascii")
+            self._disk.close(descriptor)
 
     def get(self, name: str, start: int = 0, end: int | None = None) -> bytes:
         """Return a blob or a range of it."""
         try:
-            with (self.root / name).open("rb") as file:
-                file.seek(start)
-                return file.read() if end is None else file.read(max(0, end - start))
+            return self._disk.read(f"{self._root}/{name}", start, end)
+        except _NO_BLOB:
+            raise KeyError(name) from None
+
+    def map(self, name: str) -> Any:
+        """Return a blob as memory of one's own, which is read when it is looked at; the blob never changes.
+
+        Raises:
+            KeyError: If there is none of that name.
+        """
+        try:
+            return self._disk.map(f"{self._root}/{name}")
         except _NO_BLOB:
             raise KeyError(name) from None
 
     def list(self, prefix: str = "") -> Iterable[str]:
         """Return the names that begin with a prefix."""
-        folder = self.root / prefix.rpartition("/")[0]
-        found = []
-        for where, _, names in os.walk(folder):
-            for name in names:
-                full = Path(where, name).relative_to(self.root).as_posix()
-                if full.startswith(prefix) and not full.endswith(".partial") and full not in _MARKS:
-                    found.append(full)
-        return found
+        return [name for name in self._names(prefix.rpartition("/")[0]) if name.startswith(prefix) and not name.endswith(_PARTIAL)]
+
+    def _names(self, folder: str) -> Iterator[str]:
+        try:
+            for name, is_folder in self._disk.entries(f"{self._root}/{folder}" if folder else self._root):
+                full = f"{folder}/{name}" if folder else name
+                if is_folder:
+                    yield from self._names(full)
+                elif full not in _MARKS:
+                    yield full
+        except _NO_BLOB:
+            return
 
     def delete(self, names: Iterable[str]) -> None:
         """Forget blobs."""
         for name in names:
             with contextlib.suppress(*_NO_BLOB):
-                (self.root / name).unlink()
+                self._disk.unlink(f"{self._root}/{name}")
+
+    def stamp(self, prefix: str) -> object:
+        """Return what stays the same while names below a prefix do; ``None`` where that cannot be said."""
+        try:
+            changed = self._disk.changed(f"{self._root}/{prefix}".rstrip("/"))
+        except _NO_BLOB:
+            return None
+        return changed if 0 <= _SETTLED_S < time.time() - changed else None
+
+    def left_over(self, seconds: float) -> Iterable[str]:
+        """Return files that a writer left behind unfinished, and that are older than so many seconds."""
+        return [name for name in self._names("") if name.endswith(_PARTIAL) and self._age(name) > seconds]
+
+    def _age(self, name: str) -> float:
+        try:
+            return time.time() - self._disk.changed(f"{self._root}/{name}")
+        except OSError:
+            return 0.0  # gone by now

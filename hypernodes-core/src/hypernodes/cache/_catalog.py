@@ -1,0 +1,156 @@
+"""Finding out what a root holds: segments by their directories, journals of others by what has been added to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from hypernodes.cache._blocks import Check, Foreign
+from hypernodes.cache._index import Holder, Index, read_directory
+from hypernodes.cache._names import JOURNALS, SEGMENTS, SegmentName, is_left_over, parsed
+from hypernodes.cache._reader import blocks_after, read_table
+from hypernodes.cache._shelf import Shelf
+from hypernodes.cache._tables import Table
+
+SHELVED: Final = 16  # directories that are read from a local root at once, from which on they are kept in the user's own files
+_TABLE: Final = "#keys"  # after a segment's name: its table of keys
+
+
+class Catalog:
+    """Keeps an index up to date.
+
+    Args:
+        store: Where segments are.
+        journals: Where journals are; ``None`` where there are none.
+        shelf: What was read before.
+        check: Says of bytes and their tag whose they are; see ``Block``.
+        fault: Is told what went wrong.
+
+    Attributes:
+        index: What is known.
+    """
+
+    def __init__(self, store: Any, journals: Any | None, shelf: Shelf, check: Check, fault: Callable[[str, Exception], None]) -> None:
+        self.index = Index(self._table)
+        self._store = store
+        self._journals = journals
+        self._shelf = shelf
+        self._check = check
+        self._fault = fault
+        self._seen: set[str] = set()
+        self._stamp: object = None
+        self._fetched: list[tuple[str, bytes]] = []  # what was read from the root just now
+
+    def saw(self, name: SegmentName, ending: bytes) -> None:
+        """Note a segment that this process has written itself."""
+        self._seen.add(str(name))
+        if self._store.remote:
+            self._shelf.put([(str(name), ending[name.table :]), (str(name) + _TABLE, ending[: name.table])])
+
+    def refresh(self, mine: str | None) -> list[Holder]:
+        """Take what is new; return journals whose writers are gone.
+
+        Args:
+            mine: The id of the journal that this process writes.
+        """
+        stamp = self._store.stamp(SEGMENTS) if hasattr(self._store, "stamp") else None
+        if stamp is None or stamp != self._stamp:
+            self._take_segments(set(self._store.list(SEGMENTS)))
+            self._stamp = stamp
+        left = []
+        for name in sorted(self._journals.list(JOURNALS)) if self._journals is not None else ():
+            holder_id = name.removeprefix(JOURNALS)
+            if holder_id != mine:
+                holder = self._take_journal(name, holder_id)
+                if holder is not None and is_left_over(holder_id):
+                    left.append(holder)
+        return left
+
+    def _take_segments(self, names: set[str]) -> None:
+        for gone in [each for each in self.index.holders.values() if each.name in self._seen and each.name not in names]:
+            self.index.drop(gone)
+        for name in sorted(names - self._seen):
+            self._seen.add(name)
+            said = parsed(name)
+            if said is not None and name not in self.index.condemned:
+                self._take_segment(said)
+        fetched, self._fetched = self._fetched, []
+        if fetched and (self._store.remote or len(fetched) >= SHELVED):
+            self._shelf.put(fetched)
+            self._shelf.keep_only(names)
+
+    def _take_segment(self, name: SegmentName) -> None:
+        known = self.index.holders.get(name.holder_id)
+        if known is not None and known.end == name.blocks:
+            known.name, known.store = str(name), self._store  # a journal that became a segment
+            return
+        try:
+            holder = self._described(name)
+        except KeyError:
+            return
+        except Exception as error:  # noqa: BLE001 - a segment that cannot be read holds nothing
+            self._fault("read", error)
+            return
+        if known is not None:
+            self.index.drop(known)
+        self.index.take(holder)
+
+    def _described(self, name: SegmentName) -> Holder:
+        """Return a segment as its directory describes it, from the shelf if it is there."""
+        holder = Holder(name.holder_id, str(name), self._store)
+        data = self._shelf.get(str(name))
+        if data is not None:
+            try:
+                read_directory(holder, data, self._check)
+            except Exception:  # noqa: BLE001 - whatever is wrong with it, the root has it too
+                self._shelf.forget(str(name))
+            else:
+                return holder
+        if self._store.remote:  # one request for all of it
+            ending = self._store.get(str(name), name.blocks, name.size)
+            data = ending[name.table :]
+            self._fetched.append((str(name) + _TABLE, ending[: name.table]))
+        else:
+            data = self._store.get(str(name), name.blocks + name.table, name.size)
+        read_directory(holder, data, self._check)
+        self._fetched.append((str(name), data))
+        return holder
+
+    def _table(self, holder: Holder) -> Table:
+        """Return the table of keys of a segment; an empty one where it cannot be read."""
+        name = parsed(holder.name)
+        assert name is not None  # noqa: S101 - it has been read already
+        try:
+            kept = self._shelf.get(holder.name + _TABLE)
+            if kept is not None:
+                try:
+                    return read_table(kept, holder)
+                except Exception:  # noqa: BLE001 - as above
+                    self._shelf.forget(holder.name + _TABLE)
+            return read_table(self._store.get(holder.name, name.blocks, name.blocks + name.table), holder)
+        except KeyError:
+            self.index.drop(holder)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fault("read", error)
+        return Table.empty()
+
+    def _take_journal(self, name: str, holder_id: str) -> Holder | None:
+        """Read what has been added to another process's journal; return it, if all that is in it can be read."""
+        known = self.index.holders.get(holder_id)
+        if known is not None and known.name != name:
+            return None  # a segment by now
+        holder = known or Holder(holder_id, name, self._journals)
+        try:
+            blocks = blocks_after(self._journals, name, holder, self._check)
+        except (KeyError, Foreign):
+            return None
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fault("read", error)
+            return None
+        for block, length in blocks:
+            number = holder.add_block(block, length)
+            if known is not None:
+                self.index.note(holder, number, block.notes)
+        if known is None:
+            self.index.take(holder)
+        return holder
