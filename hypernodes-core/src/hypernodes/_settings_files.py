@@ -94,7 +94,7 @@ def _from_text(name: str, text: str) -> Any:
     """Return what a text stands for; what is no number or word stays text, for the check to complain about."""
     if name in ("cache", "callbacks", "timeout") and text.lower() == "none":
         return None
-    if name == "callbacks":
+    if name == "callbacks" or (name == "cache" and "," in text):
         return [part.strip() for part in text.split(",") if part.strip()]
     if name == "strict":
         return _WORDS.get(text.lower(), text)

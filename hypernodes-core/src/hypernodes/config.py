@@ -199,10 +199,12 @@ def make_callbacks(value: Any) -> tuple[PipelineCallback, ...]:
 
 
 def make_cache(value: Any) -> Any:
-    """Return the cache that a setting stands for: a path is a ``DiskCache``, a URL a ``RemoteCache``, a list is a tuple of layers."""
+    """Return the cache that a setting stands for: a path is a ``DiskCache``, a URL a ``RemoteCache``, a list stands for layers."""
     value = validate("cache", value)
     if isinstance(value, (list, tuple)):
-        return tuple(make_cache(layer) for layer in value) or None
+        from hypernodes.cache import layers
+
+        return layers([make_cache(layer) for layer in value])
     if isinstance(value, (str, os.PathLike)):
         from hypernodes.cache import cache_at
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hypernodes.errors import ConfigError, OptionError
+
 if TYPE_CHECKING:
+    from hypernodes.cache._gc import Collected
+    from hypernodes.cache._inspect import Described, Listed, Verified
+    from hypernodes.cache._stored import StoredCache
     from hypernodes.cache.opened import Cache
     from hypernodes.cache.store import CacheStore
 
@@ -20,10 +27,29 @@ def _text(path: str | os.PathLike[str]) -> str:
     return os.fspath(path)
 
 
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_GRACE_S: Final = 3600.0
+
+
+def size_from(value: int | str | None) -> int | None:
+    """Return a number of bytes: ``10_000``, ``"10 GB"`` and ``"1.5 MiB"`` are understood.
+
+    Raises:
+        OptionError: It is none.
+    """
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise OptionError(f"{value!r} is no size: give a number of bytes, or a text such as '10 GB'")
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
+
+
 class _Setting:
     """What can be done with a cache besides running pipelines."""
 
-    def _opened(self) -> Cache:
+    def _opened(self) -> Any:
         from hypernodes.cache.opened import open_cache
 
         cache = open_cache(self)
@@ -39,16 +65,27 @@ class _Setting:
 
         Returns:
             How many results were forgotten.
+
+        Raises:
+            ConfigError: The cache is only read here.
         """
-        return self._opened().invalidate(node, pipeline)
+        cache: Cache = self._to_change()
+        return cache.invalidate(node, pipeline)
 
     def clear(self) -> int:
-        """Forget all results, and return how many they were."""
-        return self._opened().invalidate()
+        """Forget all results, and return how many they were. What they took is free at once."""
+        cache: Cache = self._to_change()
+        return cache.clear()
+
+    def _to_change(self) -> Any:
+        if getattr(self, "read_only", False):
+            raise ConfigError(f"{self!r} is only read here; fix: leave out read_only=True to change what is in it")
+        return self._opened()
 
     def nodes(self) -> dict[tuple[str, str], int]:
         """Return how many results there are of each pipeline and node, by their names."""
-        return self._opened().nodes()
+        cache: Cache = self._opened()
+        return cache.nodes()
 
     def __len__(self) -> int:
         return len(self._opened())
@@ -57,53 +94,120 @@ class _Setting:
         return True  # an empty cache is a cache all the same
 
 
+class _StoredSetting(_Setting):
+    """What can be done with a cache over a store."""
+
+    def info(self) -> Described:
+        """Return what the cache takes, and how many results there are of each node."""
+        from hypernodes.cache._inspect import described
+
+        return described(self._opened())
+
+    def results(self, node: str | None = None, *, pipeline: str | None = None) -> Iterator[Listed]:
+        """Yield what is known of each result.
+
+        Args:
+            node: Name or id of a node; all nodes when left out.
+            pipeline: Name of the pipeline that was called; all when left out.
+        """
+        from hypernodes.cache._inspect import listed
+
+        return listed(self._opened(), node, pipeline)
+
+    def verify(self) -> Verified:
+        """Read everything there is, and return what is wrong with it. A run would compute such results again."""
+        from hypernodes.cache._inspect import verified
+
+        return verified(self._opened())
+
+    def gc(
+        self,
+        *,
+        max_size: int | str | None = None,
+        older_than: float | timedelta | None = None,
+        grace: float = _GRACE_S,
+        dry_run: bool = False,
+    ) -> Collected:
+        """Make room: what was forgotten goes, small segments are merged, and on request what is old or too much goes as well.
+
+        It may run while others use the cache, and may be killed at any point.
+
+        Args:
+            max_size: The most bytes that may stay, or a text such as ``"10 GB"``; what was used longest ago goes first. The
+                cache's own limit when left out.
+            older_than: Seconds since its last use after which a result goes. Uses are recorded to the day.
+            grace: Seconds that blobs stay after they no longer count, for those that still read them.
+            dry_run: Only say what would be done.
+
+        Raises:
+            ConfigError: The cache is only read here.
+        """
+        cache: StoredCache = self._opened() if dry_run else self._to_change()
+        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        limit = cache.max_size if max_size is None else size_from(max_size)
+        return cache.collect(max_size=limit, older_than=seconds, grace=grace, dry_run=dry_run)
+
+
 @attrs.frozen
-class DiskCache(_Setting):
+class DiskCache(_StoredSetting):
     """A cache below a directory.
 
     Args:
         path: The directory; made when the first result is kept.
+        read_only: Whether nothing is ever written there.
+        salt: Part of every signature: caches of different salts share nothing.
+        max_size: The most bytes that it may take, or a text such as ``"10 GB"``; what was used longest ago goes first.
     """
 
     path: str = attrs.field(default=".cache", converter=_text)
+    read_only: bool = attrs.field(default=False, kw_only=True)
+    salt: str = attrs.field(default="", kw_only=True)
+    max_size: int | None = attrs.field(default=None, converter=size_from, kw_only=True)
 
     def key(self) -> tuple[Any, ...]:
-        """Return what equal caches have in common."""
-        return ("disk", os.path.abspath(self.path))  # noqa: PTH100 - as it was written, links and all
+        """Return what equal caches have in common. The salt is in the signatures, so it needs no cache of its own."""
+        return ("disk", os.path.abspath(self.path), self.read_only, self.max_size)  # noqa: PTH100 - as it was written, links and all
 
     def open(self) -> Cache:
         """Return the cache at work."""
         from hypernodes.cache._stored import StoredCache
         from hypernodes.cache.store import LocalStore
 
-        return StoredCache(LocalStore(self.path), f"cache '{self.path}'", root=os.path.abspath(self.path))  # noqa: PTH100 - as above
+        root = os.path.abspath(self.path)  # noqa: PTH100 - as above
+        return StoredCache(LocalStore(self.path), f"cache '{self.path}'", root=root, read_only=self.read_only, max_size=self.max_size)
 
 
 @attrs.frozen(eq=False)
-class StoreCache(_Setting):
+class StoreCache(_StoredSetting):
     """A cache over a store of your own.
 
     Args:
         store: Keeps blobs by name; see ``hypernodes.cache.store.CacheStore``.
         name: What messages call it.
+        read_only: Whether nothing is ever written there.
+        salt: Part of every signature: caches of different salts share nothing.
+        max_size: The most bytes that it may take, or a text such as ``"10 GB"``; what was used longest ago goes first.
     """
 
     store: CacheStore
     name: str = "the cache"
+    read_only: bool = attrs.field(default=False, kw_only=True)
+    salt: str = attrs.field(default="", kw_only=True)
+    max_size: int | None = attrs.field(default=None, converter=size_from, kw_only=True)
 
     def key(self) -> tuple[Any, ...]:
         """Return what tells this cache from every other."""
-        return ("store", id(self.store))
+        return ("store", id(self.store), self.read_only, self.max_size)
 
     def open(self) -> Cache:
         """Return the cache at work."""
         from hypernodes.cache._stored import StoredCache
 
-        return StoredCache(self.store, self.name)
+        return StoredCache(self.store, self.name, read_only=self.read_only, max_size=self.max_size)
 
 
 @attrs.frozen(repr=False)
-class RemoteCache(_Setting):
+class RemoteCache(_StoredSetting):
     """A cache at a URL, such as ``s3://bucket/prefix``: anything that fsspec or a plugin opens.
 
     It travels without credentials; processes elsewhere find their own.
@@ -111,10 +215,16 @@ class RemoteCache(_Setting):
     Args:
         url: The URL.
         storage_options: What else fsspec wants to know, credentials included.
+        read_only: Whether nothing is ever written there.
+        salt: Part of every signature: caches of different salts share nothing.
+        max_size: The most bytes that it may take, or a text such as ``"10 GB"``; what was used longest ago goes first.
     """
 
     url: str
     storage_options: Mapping[str, Any] | None = attrs.field(default=None, eq=False)
+    read_only: bool = attrs.field(default=False, kw_only=True)
+    salt: str = attrs.field(default="", kw_only=True)
+    max_size: int | None = attrs.field(default=None, converter=size_from, kw_only=True)
 
     def __repr__(self) -> str:
         from hypernodes.cache._urls import redacted
@@ -123,21 +233,28 @@ class RemoteCache(_Setting):
 
     def key(self) -> tuple[Any, ...]:
         """Return what equal caches have in common."""
-        return ("url", self.url, repr(sorted((self.storage_options or {}).items())))
+        return ("url", self.url, repr(sorted((self.storage_options or {}).items())), self.read_only, self.max_size)
 
     def open(self) -> Cache:
         """Return the cache at work."""
         from hypernodes.cache._stored import StoredCache
         from hypernodes.cache._urls import is_remote, open_store, redacted
 
-        store = open_store(self.url, self.storage_options)
-        url = redacted(self.url)
-        return StoredCache(store, f"cache '{url}'", local=not is_remote(store), root=url if is_remote(store) else None)
+        store, url = open_store(self.url, self.storage_options), redacted(self.url)
+        far = is_remote(store)
+        return StoredCache(
+            store, f"cache '{url}'", local=not far, root=url if far else None, read_only=self.read_only, max_size=self.max_size
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         from hypernodes.cache._secrets import shareable, without_userinfo
 
-        return (RemoteCache, (without_userinfo(self.url), shareable(self.storage_options or {})))
+        options = shareable(self.storage_options or {})
+        return (_remote_cache, (without_userinfo(self.url), options, self.read_only, self.salt, self.max_size))
+
+
+def _remote_cache(url: str, options: Mapping[str, Any], read_only: bool, salt: str, max_size: int | None) -> RemoteCache:  # noqa: FBT001
+    return RemoteCache(url, options, read_only=read_only, salt=salt, max_size=max_size)
 
 
 def cache_at(place: str | os.PathLike[str]) -> DiskCache | RemoteCache:
@@ -153,10 +270,12 @@ class MemoryCache(_Setting):
     """A cache in this process's memory. It travels empty.
 
     Args:
-        max_size: The most bytes it may hold; what was used least goes first. ``None`` for no limit.
+        max_size: The most bytes it may hold, or a text such as ``"1 GB"``; what was used least goes first.
+        salt: Part of every signature: caches of different salts share nothing.
     """
 
-    max_size: int | None = None
+    max_size: int | None = attrs.field(default=None, converter=size_from)
+    salt: str = ""
     _number: int = attrs.field(factory=lambda: next(_NUMBERS), init=False, repr=False)
 
     def key(self) -> tuple[Any, ...]:
@@ -170,4 +289,51 @@ class MemoryCache(_Setting):
         return MemoryKept(self.max_size)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (MemoryCache, (self.max_size,))
+        return (MemoryCache, (self.max_size, self.salt))
+
+
+@attrs.frozen
+class Layers(_Setting):
+    """Several caches, one behind the other; what ``cache=[".cache", "s3://team/p"]`` stands for.
+
+    What one does not have is looked for in the next, and kept in those before it when it is read. Results go to all of them.
+
+    Args:
+        layers: The caches, nearest first.
+
+    Raises:
+        OptionError: Their salts differ.
+    """
+
+    layers: tuple[Any, ...]
+
+    def __attrs_post_init__(self) -> None:
+        if len({getattr(layer, "salt", "") for layer in self.layers}) > 1:
+            raise OptionError(f"layers of one cache need the same salt, which is part of every signature: {list(self.layers)!r}")
+
+    @property
+    def salt(self) -> str:
+        """What all layers add to signatures."""
+        return getattr(self.layers[0], "salt", "")
+
+    @property
+    def read_only(self) -> bool:
+        """Whether some layer is never written to, so that what is forgotten would come back from there."""
+        return any(getattr(layer, "read_only", False) for layer in self.layers)
+
+    def key(self) -> tuple[Any, ...]:
+        """Return what equal caches have in common."""
+        return ("layers", *(layer.key() for layer in self.layers))
+
+    def open(self) -> Cache:
+        """Return the caches at work."""
+        from hypernodes.cache.layered import LayeredCache
+        from hypernodes.cache.opened import open_cache
+
+        return LayeredCache([open_cache(layer) for layer in self.layers])
+
+
+def layers(caches: list[Any]) -> Any:
+    """Return one cache for several: each place once, one alone as itself, ``None`` for none."""
+    found = list({cache.key(): cache for cache in caches}.values())
+    return Layers(tuple(found)) if len(found) > 1 else found[0] if found else None

@@ -47,21 +47,21 @@ class Notes:
     Attributes:
         manifests: Parts of code, by name.
         aliases: More keys of entries that are already written, and the first key of each entry.
-        marks: First keys of entries whose nodes proved non-deterministic.
-        barriers: Nodes (``None`` for all) and pipelines (likewise) whose earlier results no longer count.
+        marks: First keys of entries whose nodes proved non-deterministic, and when.
+        barriers: When results were forgotten, and those of which node and pipeline (``None`` for all).
         chunks: Keys under which a whole piece of a map is known, and what is known of it.
         uses: Blocks that were used, by the ids of their blobs, and when: numbers of blocks and times, as columns.
-        condemned: Names of blobs that no longer count and will be deleted.
+        condemned: Names of blobs that no longer count and will be deleted, and since when.
         moved: Blobs whose blocks now stand here: their ids, the numbers that the blocks had, and those they have.
     """
 
     manifests: dict[bytes, dict[str, str]] = attrs.field(factory=dict)
     aliases: dict[bytes, bytes] = attrs.field(factory=dict)
-    marks: list[bytes] = attrs.field(factory=list)
-    barriers: list[tuple[str | None, str | None]] = attrs.field(factory=list)
+    marks: dict[bytes, int] = attrs.field(factory=dict)
+    barriers: list[tuple[int, str | None, str | None]] = attrs.field(factory=list)
     chunks: dict[bytes, Any] = attrs.field(factory=dict)
     uses: dict[str, tuple[bytes, bytes]] = attrs.field(factory=dict)
-    condemned: list[str] = attrs.field(factory=list)
+    condemned: dict[str, int] = attrs.field(factory=dict)
     moved: dict[str, tuple[bytes, bytes]] = attrs.field(factory=dict)
 
     def __bool__(self) -> bool:
@@ -209,9 +209,10 @@ class Block:
         return len(self._data) + _FACTS * self._facts_size
 
     @property
-    def has_lists(self) -> bool:
-        """Whether some value refers to other entries."""
-        return self._codecs == "list" or "list" in self._codecs
+    def apart(self) -> dict[tuple[int, int], bytes]:
+        """The names of values that are kept elsewhere, by entry and part."""
+        apart: dict[tuple[int, int], bytes] = self._apart
+        return apart
 
     @property
     def objects(self) -> dict[bytes, int]:

@@ -28,10 +28,12 @@ class Catalog:
 
     Attributes:
         index: What is known.
+        vanished: Whether a segment was found to be gone, and others may stand for it.
     """
 
     def __init__(self, store: Any, journals: Any | None, shelf: Shelf, check: Check, fault: Callable[[str, Exception], None]) -> None:
         self.index = Index(self._table)
+        self.vanished = False
         self._store = store
         self._journals = journals
         self._shelf = shelf
@@ -130,6 +132,7 @@ class Catalog:
             return read_table(self._store.get(holder.name, name.blocks, name.blocks + name.table), holder)
         except KeyError:
             self.index.drop(holder)
+            self.vanished = True
         except Exception as error:  # noqa: BLE001 - as above
             self._fault("read", error)
         return Table.empty()

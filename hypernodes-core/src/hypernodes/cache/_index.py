@@ -42,8 +42,8 @@ class Holder:
         lists: Blocks with values that refer to other entries.
         chunks: Keys of pieces of maps, and the blocks that tell about them.
         manifests: Names of parts of code, and the blocks that tell about them.
-        objects: Names of values kept elsewhere, and how many bytes they take.
-        notes: What its blocks say that must be known before they are read: the block's time, and that.
+        objects: By block, the names of values kept elsewhere, and how many bytes they take.
+        notes: What its blocks say that must be known before they are read.
         writers: The hosts that wrote it.
         end: Where the next block would begin.
         check: The digest of its table of keys, once it is a segment.
@@ -62,8 +62,8 @@ class Holder:
         self.lists = array("I")
         self.chunks: dict[bytes, int] = {}
         self.manifests: dict[bytes, int] = {}
-        self.objects: dict[bytes, int] = {}
-        self.notes: list[tuple[int, Notes]] = []
+        self.objects: dict[int, dict[bytes, int]] = {}
+        self.notes: list[Notes] = []
         self.writers: list[str] = []
         self.end = 0
         self.check = b""
@@ -106,7 +106,7 @@ class Holder:
             self.chunks.update(dict.fromkeys(notes.chunks, number))
             self.manifests.update(dict.fromkeys(notes.manifests, number))
             if known := notes.for_directory():
-                self.notes.append((time, known))
+                self.notes.append(known)
         if self.keys is not None:
             records = [key[:PRINT] + row.to_bytes(4, "little") for row, entry in enumerate(entries, first) for key in entry.keys]
             records += [key[:PRINT] + (ALIAS | number).to_bytes(4, "little") for key in notes.aliases]
@@ -122,7 +122,8 @@ class Holder:
     def add_block(self, block: Block, length: int) -> int:
         """Note a block that was read; return its number."""
         number = self.add(length, block.time, [block.entry(position, None) for position in range(len(block))], block.notes)
-        self.objects.update(block.objects)
+        if objects := block.objects:
+            self.objects[number] = objects
         return number
 
     def place(self, row: int) -> tuple[int, int]:
@@ -140,7 +141,7 @@ class Holder:
         self.check = digest(table)
         columns = [packed(kind, each) for kind, each in (("Q", self.lengths), ("I", self.counts), ("Q", self.times), ("I", self.lists))]
         nodes = {where: packed("I", numbers) for where, numbers in self.nodes.items()}
-        said = [(time, each.plain()) for time, each in self.notes]
+        said = [each.plain() for each in self.notes]
         body = pickle.dumps((columns, nodes, self.chunks, self.manifests, self.objects, said, self.writers, self.check), 5)
         tag = tagged(_under_tag(self.id, body))
         return table, b"".join((len(tag).to_bytes(2, "big"), tag, body))
@@ -175,7 +176,7 @@ def read_directory(holder: Holder, data: bytes, check: Check) -> None:
         ends = list(accumulate(holder.lengths, initial=0))
         holder.end, holder.starts = ends[-1], array("Q", ends[:-1])
         holder.nodes = {where: unpacked("I", numbers) for where, numbers in nodes.items()}
-        holder.notes = [] if foreign else [(time, Notes(*each)) for time, each in said]
+        holder.notes = [] if foreign else [Notes(*each) for each in said]
     holder.keys = None
 
 
@@ -240,8 +241,8 @@ class Index:
         if holder.keys is None:
             self._sealed.append(_Sealed(holder))
         self._point_to(holder, holder.chunks, holder.manifests)
-        for time, notes in holder.notes:
-            self._learn(holder, time, notes)
+        for notes in holder.notes:
+            self._learn(holder, notes)
         if holder.keys is not None:
             self.note(holder)
 
@@ -260,15 +261,15 @@ class Index:
         self._live.take(holder.new_records(), holder.number)
         if number is not None and notes:
             self._point_to(holder, dict.fromkeys(notes.chunks, number), dict.fromkeys(notes.manifests, number))
-            self._learn(holder, holder.times[number], notes)
+            self._learn(holder, notes)
 
     def _point_to(self, holder: Holder, chunks: Mapping[bytes, int], manifests: Mapping[bytes, int]) -> None:
         self.chunks.update((key, (holder, number)) for key, number in chunks.items())
         self.manifests.update((name, (holder, number)) for name, number in manifests.items())
 
-    def _learn(self, holder: Holder, time: int, notes: Notes) -> None:
-        self.marks.update(dict.fromkeys(notes.marks, time))
-        self.barriers += [(time, node, pipeline) for node, pipeline in notes.barriers]
+    def _learn(self, holder: Holder, notes: Notes) -> None:
+        self.marks.update(notes.marks)
+        self.barriers += [each for each in notes.barriers if each not in self.barriers]
         for holder_id, (numbers, times) in notes.uses.items():
             known = self.used.setdefault(holder_id, {})
             for number, used in zip(unpacked("I", numbers), unpacked("Q", times), strict=True):
@@ -276,10 +277,9 @@ class Index:
         for holder_id, (before, now) in notes.moved.items():
             places = zip(unpacked("I", before), unpacked("I", now), strict=True)
             self.moved.setdefault(holder_id, {}).update((old, (holder, new)) for old, new in places)
-        for name in notes.condemned:
+        for name, time in notes.condemned.items():
             self.condemned.setdefault(name, time)
-        names = set(notes.condemned)
-        for gone in [each for each in self.holders.values() if each.name in names]:
+        for gone in [each for each in self.holders.values() if each.name in notes.condemned]:
             self.drop(gone)
 
     def drop(self, holder: Holder) -> None:

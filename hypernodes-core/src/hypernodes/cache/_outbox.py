@@ -18,6 +18,7 @@ from hypernodes.cache._writer import Writer
 from hypernodes.cache.entry import Entry
 
 GROUP_ENTRIES: Final = 256  # the most results that a kill can lose
+GROUP_BYTES: Final = 8 << 20  # bytes of values that a group may hold, more or less
 GROUP_SECONDS: Final = 1.0  # and the longest that one waits to be written
 REMOTE_SECONDS: Final = 30.0  # the longest that a journal waits to be sealed where others cannot see it
 APART: Final = 256 * 1024  # bytes from which on a value is a blob of its own
@@ -55,6 +56,7 @@ class Outbox:
         self.lock = threading.RLock()
         self.pending: dict[bytes, Entry] = {}
         self.group: list[Entry] = []
+        self._bytes = 0
         self.said = Notes()
         self._writer.detach()
         self._unsealed = []
@@ -71,7 +73,9 @@ class Outbox:
             for key in entry.keys:
                 self.pending[key] = entry
             self.group.append(entry)
-            if len(self.group) >= GROUP_ENTRIES:
+            for part in entry.parts:
+                self._bytes += part.size
+            if len(self.group) >= GROUP_ENTRIES or self._bytes > GROUP_BYTES:
                 self.write()
             elif self._ticker is None:
                 self._ticker = Ticker(self)
@@ -88,7 +92,7 @@ class Outbox:
         """Write the group and what there is to say."""
         with self.lock:
             group, said = self.group, self.said
-            self.group, self.said = [], Notes()
+            self.group, self.said, self._bytes = [], Notes(), 0
             if not group and not said:
                 return
             new = self._writer.holder is None

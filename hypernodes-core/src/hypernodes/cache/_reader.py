@@ -22,9 +22,6 @@ class Reader:
     Args:
         check: Says of bytes and their tag whether they are what was written; see ``Block``.
         ahead: Whether neighbours of a block are read with it, the more the longer that goes on.
-
-    Attributes:
-        read: Blocks that were read since this was last emptied: holders' ids and numbers.
     """
 
     def __init__(self, check: Check, *, ahead: bool) -> None:
@@ -34,7 +31,6 @@ class Reader:
         self._blocks: OrderedDict[tuple[str, int], Block] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
-        self.read: set[tuple[str, int]] = set()
 
     def block(self, holder: Holder, number: int) -> Block:
         """Return a block.
@@ -58,8 +54,6 @@ class Reader:
                 self._remember(holder.id, each, Block(holder.id, data[here : here + holder.lengths[each]], self._check))
         block = Block(holder.id, data if last == number else data[: holder.lengths[number]], self._check)
         self._remember(holder.id, number, block)
-        with self._lock:
-            self.read.add(place)
         return block
 
     def _last(self, holder: Holder, number: int) -> int:

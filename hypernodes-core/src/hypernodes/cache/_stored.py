@@ -11,6 +11,7 @@ import attrs
 from hypernodes._hashing import digest
 from hypernodes.cache._blocks import Apart, Block, Foreign, Unreadable
 from hypernodes.cache._catalog import Catalog
+from hypernodes.cache._gc import Collected, collect, size_of
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import OBJECTS, host, user_folder
 from hypernodes.cache._outbox import Outbox
@@ -66,6 +67,7 @@ class StoredCache(Cache):
         self.outbox = Outbox(Writer(self.store, journals, self.keys.tag, self.host), self.catalog, self.store, self.fault)
         self._index = self.catalog.index
         self._noted: str | None = None
+        self.used: set[tuple[str, int]] = set()  # blocks that were used: ids of their holders, and numbers
 
     def __len__(self) -> int:
         with self.outbox.lock:
@@ -101,6 +103,10 @@ class StoredCache(Cache):
             entry = self._aliased(key, holder, row ^ ALIAS) if row & ALIAS else self._entry_at(key, *holder.place(row), holder)
             if entry is not None:
                 return entry
+        if self.catalog.vanished:
+            self.catalog.vanished = False
+            self.refresh_index()
+            return self._known(key)
         return None
 
     def _aliased(self, key: bytes, holder: Holder, number: int) -> Entry | None:
@@ -126,6 +132,7 @@ class StoredCache(Cache):
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
             self.fault("read", error)
             return None
+        self.used.add((holder.id, number))
         return attrs.evolve(entry, deterministic=False) if entry.keys[0] in self._index.marks else entry
 
     def is_barred(self, entry: Entry) -> bool:
@@ -270,11 +277,13 @@ class StoredCache(Cache):
 
     def _keep_manifest(self, name: bytes, manifest: Mapping[str, str]) -> None:
         with self.outbox.lock:
-            if name not in self._index.manifests:
+            if name not in self._index.manifests and not self.read_only:
                 self.outbox.said.manifests.setdefault(name, dict(manifest))
 
     def alias(self, key: bytes, entry: Entry) -> None:
         """Let an entry answer to one more key."""
+        if self.read_only:
+            return
         with self.outbox.lock:
             self.outbox.pending[key] = entry
             self.outbox.said.aliases[key] = entry.keys[0]
@@ -284,8 +293,7 @@ class StoredCache(Cache):
         with self.outbox.lock:
             (entry,) = self.find((key,))
             first = key if entry is None else entry.keys[0]
-            self._index.marks[first] = time.time_ns() // 1000
-            self.outbox.said.marks.append(first)
+            self._index.marks[first] = self.outbox.said.marks[first] = time.time_ns() // 1000
             pending = self.outbox.pending
             for each in entry.keys if entry is not None else ():
                 if each in pending:
@@ -296,7 +304,7 @@ class StoredCache(Cache):
         with self.outbox.lock:
             self.outbox.write()
             found = len({entry.keys[0] for entry in self.entries(node, pipeline)})
-            self.outbox.said.barriers.append((node, pipeline))
+            self.outbox.said.barriers.append((time.time_ns() // 1000, node, pipeline))
         self.flush()
         return found
 
@@ -305,9 +313,25 @@ class StoredCache(Cache):
         if self.read_only:
             return
         with self.outbox.lock:
-            read, self.reader.read = self.reader.read, set()
-            self.outbox.note_uses(read)
+            used, self.used = self.used, set()
+            self.outbox.note_uses(used)
         self.outbox.flush()
+        if self.max_size is not None and size_of(self) > self.max_size:
+            self.collect(max_size=self.max_size * 9 // 10)  # and some more, so that it is not asked for again at once
+
+    def clear(self) -> int:
+        """Forget all results, and delete what they take."""
+        found = self.invalidate()
+        self.collect(grace=0.0)
+        return found
+
+    def collect(self, **how: Any) -> Collected:
+        """Remove what is not wanted any more; see ``_gc.collect``."""
+        used, self.used = self.used, set()
+        try:
+            return collect(self, **how)
+        finally:
+            self.used = used  # looking is not using
 
     def refresh(self) -> None:
         """Learn what others have written."""
@@ -375,8 +399,9 @@ class StoredCache(Cache):
             for holder_id, number, positions in places:
                 place = self._index.place(holder_id, number)
                 block = None if place is None else self.block(*place)
-                if block is None:
+                if block is None or place is None:
                     return None
+                self.used.add((place[0].id, place[1]))
                 for codec, data in block.columns(unpacked("H", positions), part):
                     whole = self._whole(data, trusted=block.trusted) if type(data) is Apart else (data, block.trusted)
                     value = GONE if whole is None else self._decoded(codec, *whole)
@@ -387,3 +412,14 @@ class StoredCache(Cache):
             self.fault("read", error)
             return None
         return values
+
+    def entries_at(self, places: Any) -> list[Entry]:
+        """Return the entries of a piece; none where some are gone."""
+        found: list[Entry] = []
+        for holder_id, number, positions in places:
+            place = self._index.place(holder_id, number)
+            entries = [] if place is None else self.entries_of(*place)
+            if not entries:
+                return []
+            found += [entries[position] for position in unpacked("H", positions)]
+        return found

@@ -66,7 +66,7 @@ class Writer:
             holder.store.append(holder.name, data)
         number = holder.add(len(data), now, entries, notes)
         for (position, part), name in apart.items():
-            holder.objects[name] = entries[position].parts[part].size
+            holder.objects.setdefault(number, {})[name] = entries[position].parts[part].size
         return holder, number
 
     @property

@@ -145,6 +145,10 @@ class Cache(ABC):
         """Return what is known of one output of a piece of a map: what it depends on, what it counts for, where its values are."""
         return None
 
+    def entries_at(self, places: Any) -> list[Entry]:
+        """Return the entries of a piece; none where some are gone."""
+        return []
+
     def keep_piece(self, key: bytes, known: tuple[Any, Any], column: Sequence[Entry]) -> None:  # noqa: B027 - as above
         """Note where the results of a piece are; see ``piece``."""
 
@@ -163,6 +167,10 @@ class Cache(ABC):
         Returns:
             How many were forgotten.
         """
+
+    def clear(self) -> int:
+        """Forget all results, free what they take, and return how many they were."""
+        return self.invalidate()
 
     def flush(self) -> None:  # noqa: B027 - memory has nothing to write
         """Write what is not written yet, and make it durable."""
@@ -194,13 +202,11 @@ class Cache(ABC):
 
 _OPEN: weakref.WeakSet[Cache] = weakref.WeakSet()
 _BY_SETTING: dict[Any, Cache] = {}
-_SETTING_LOCK = threading.Lock()
+_SETTING_LOCK = threading.RLock()  # layers open each other
 
 
 def open_cache(setting: Any) -> Cache:
     """Return the cache behind a setting: the same one for equal settings."""
-    if isinstance(setting, (list, tuple)):
-        setting = setting[0]
     key = setting.key()
     with _SETTING_LOCK:
         cache: Cache | None = _BY_SETTING.get(key)

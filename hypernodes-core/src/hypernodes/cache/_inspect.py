@@ -1,0 +1,197 @@
+"""Looking at a cache: what is in it, and whether all of it is what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from hypernodes._hashing import digest
+from hypernodes.cache._blocks import Foreign
+from hypernodes.cache._gc import size_of
+from hypernodes.cache._index import Holder
+from hypernodes.cache._names import JOURNALS, OBJECTS, SEGMENTS, parsed
+from hypernodes.cache._reader import read_table
+
+if TYPE_CHECKING:
+    from hypernodes.cache._stored import StoredCache
+
+
+@attrs.frozen
+class Listed:
+    """A result in a cache.
+
+    Attributes:
+        pipeline: Name of the pipeline that was called.
+        node: Id of the node.
+        key: Its signature, in hexadecimal digits.
+        outputs: Names of its outputs.
+        codecs: How each is stored.
+        bytes: What they take.
+        created: When it was made, in seconds since the epoch.
+        used: When it was made or used last, to the day.
+        seconds: How long it took.
+        run_id: The run that made it.
+        writer: Host and process that made it.
+    """
+
+    pipeline: str
+    node: str
+    key: str
+    outputs: tuple[str, ...]
+    codecs: tuple[str, ...]
+    bytes: int
+    created: float
+    used: float
+    seconds: float
+    run_id: str
+    writer: str
+
+
+@attrs.frozen
+class Described:
+    """What a cache takes.
+
+    Attributes:
+        bytes: Bytes that count.
+        segments: How many segments there are.
+        journals: How many journals there are, which runs are writing or left behind.
+        objects: How many large values lie on their own.
+        waiting: How many blobs will be deleted.
+        nodes: How many results there are, by pipeline and node.
+    """
+
+    bytes: int
+    segments: int
+    journals: int
+    objects: int
+    waiting: int
+    nodes: dict[tuple[str, str], int]
+
+
+@attrs.frozen
+class Verified:
+    """What was found out about a cache.
+
+    Attributes:
+        blocks: How many blocks are what was written.
+        results: How many results are in them.
+        objects: How many large values are what was written.
+        bytes: Bytes that were read.
+        foreign: How many blocks other keys signed, which cannot be verified here.
+        problems: What is wrong, blob by blob; what concerns a result only costs its being computed again.
+    """
+
+    blocks: int
+    results: int
+    objects: int
+    bytes: int
+    foreign: int
+    problems: tuple[str, ...]
+
+
+def listed(cache: StoredCache, node: str | None, pipeline: str | None) -> Iterator[Listed]:
+    """Yield the results of some nodes, each once, newest first within a node."""
+    seen = set()
+    for entry in cache.entries(node, pipeline):
+        if entry.keys[0] in seen:
+            continue
+        seen.add(entry.keys[0])
+        spot = getattr(entry.location, "block", None)
+        used = 0 if spot is None else cache.catalog.index.last_use(*spot)
+        origin = entry.origin
+        yield Listed(
+            pipeline=origin.pipeline,
+            node=origin.node,
+            key=entry.keys[0].hex(),
+            outputs=origin.outputs,
+            codecs=tuple(part.codec for part in entry.parts),
+            bytes=sum(part.size for part in entry.parts),
+            created=entry.created,
+            used=max(entry.created, used / 1e6),
+            seconds=entry.seconds,
+            run_id=origin.run_id,
+            writer=origin.writer,
+        )
+
+
+def described(cache: StoredCache) -> Described:
+    """Return what a cache takes."""
+    holders = cache.catalog.index.holders.values()
+    segments = sum(parsed(holder.name) is not None for holder in holders)
+    objects = {name for holder in holders for of_block in holder.objects.values() for name in of_block}
+    there = {*cache.store.list(SEGMENTS), *cache.store.list(OBJECTS)}
+    waiting = len(there.intersection(cache.catalog.index.condemned))
+    return Described(size_of(cache), segments, len(holders) - segments, len(objects), waiting, cache.nodes())
+
+
+def verified(cache: StoredCache) -> Verified:
+    """Read everything, and say what is wrong."""
+    return _Verification(cache).run()
+
+
+class _Verification:
+    def __init__(self, cache: StoredCache) -> None:
+        self.cache = cache
+        self.blocks = self.results = self.objects = self.bytes = self.foreign = 0
+        self.problems: list[str] = []
+
+    def run(self) -> Verified:
+        index = self.cache.catalog.index
+        for name in sorted(self.cache.store.list(SEGMENTS)):
+            said = parsed(name)
+            holder = None if said is None else index.holders.get(said.holder_id)
+            if name in index.condemned:
+                continue
+            if said is None:
+                self.problems.append(f"{name}: this is no segment's name")
+            elif holder is None:
+                self.problems.append(f"{name}: its directory cannot be read; the results in it are computed again")
+            else:
+                self._segment(holder, said.blocks, said.blocks + said.table)
+        for holder in index.holders.values():
+            if holder.name.startswith(JOURNALS):
+                self._blocks(holder)
+        referred = {name for holder in index.holders.values() for of_block in holder.objects.values() for name in of_block}
+        for each in sorted(referred):
+            self._object(each)
+        return Verified(self.blocks, self.results, self.objects, self.bytes, self.foreign, tuple(self.problems))
+
+    def _segment(self, holder: Holder, start: int, end: int) -> None:
+        try:
+            read_table(self.cache.store.get(holder.name, start, end), holder)
+            self.bytes += end - start
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            self.problems.append(f"{holder.name}: its table of keys: {error}")
+        self._blocks(holder)
+
+    def _blocks(self, holder: Holder) -> None:
+        for number in range(len(holder.starts)):
+            try:
+                block = self.cache.reader.block(holder, number)
+                for position in range(len(block)):
+                    block.entry(position, None)
+            except Foreign:
+                self.foreign += 1
+            except Exception as error:  # noqa: BLE001 - as above
+                self.problems.append(f"{holder.name}: block {number}: {error}; {holder.counts[number]} results are computed again")
+            else:
+                self.blocks += 1
+                self.results += len(block)
+                self.bytes += holder.lengths[number]
+
+    def _object(self, name: bytes) -> None:
+        blob = f"{OBJECTS}{name.hex()}"
+        try:
+            data = self.cache.store.get(blob)
+        except KeyError:
+            self.problems.append(f"{blob}: it is gone")
+        except Exception as error:  # noqa: BLE001 - as above
+            self.problems.append(f"{blob}: {error}")
+        else:
+            self.bytes += len(data)
+            if digest(data) == name:
+                self.objects += 1
+            else:
+                self.problems.append(f"{blob}: it is not what was written")
