@@ -84,7 +84,7 @@ class Catalog:
     def _take_segment(self, name: SegmentName) -> None:
         known = self.index.holders.get(name.holder_id)
         if known is not None and known.end == name.blocks:
-            known.name, known.store = str(name), self._store  # a journal that became a segment
+            known.at = (self._store, str(name))  # a journal that became a segment
             return
         try:
             holder = self._described(name)

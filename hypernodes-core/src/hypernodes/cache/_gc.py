@@ -363,7 +363,8 @@ class _Segment:
             notes.uses[self.holder.id] = (packed("I", self._uses), packed("Q", self._uses.values()))
         self._add(pack(self.holder.id, [], {}, notes, now, self._tag))
         table, directory = self.holder.ending(self._tag)
-        self.holder.name = str(name := SegmentName(self.holder.id, self.holder.end, len(table), len(directory)))
+        name = SegmentName(self.holder.id, self.holder.end, len(table), len(directory))
+        self.holder.at = (self._cache.store, str(name))
         self._cache.store.put(self.holder.name, b"".join((*self._data, table, directory)))
         self.holder.keys = None
         self._cache.catalog.saw(name, table + directory)

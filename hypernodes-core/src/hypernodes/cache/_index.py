@@ -32,8 +32,7 @@ class Holder:
 
     Attributes:
         id: What it is called for good, as a journal and as a segment.
-        name: The blob's name.
-        store: What gives its bytes.
+        at: What gives its bytes, and the name of the blob there; they change together.
         starts: Where each block begins.
         lengths: How long each is.
         counts: How many entries each has.
@@ -52,8 +51,7 @@ class Holder:
 
     def __init__(self, holder_id: str, name: str, store: Any) -> None:
         self.id = holder_id
-        self.name = name
-        self.store = store
+        self.at: tuple[Any, str] = (store, name)
         self.starts = array("Q")
         self.lengths = array("Q")
         self.counts = array("I")
@@ -74,6 +72,16 @@ class Holder:
 
     def __repr__(self) -> str:
         return f"<Holder {self.name}: {len(self.starts)} blocks>"
+
+    @property
+    def store(self) -> Any:
+        """What gives its bytes."""
+        return self.at[0]
+
+    @property
+    def name(self) -> str:
+        """The name of the blob."""
+        return self.at[1]
 
     @property
     def rows(self) -> int:

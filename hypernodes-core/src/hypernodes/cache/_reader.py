@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import OrderedDict
 from typing import Any, Final
@@ -13,7 +12,9 @@ from hypernodes.cache._index import Holder
 from hypernodes.cache._tables import Table
 
 AT_HAND: Final = 32 << 20  # bytes of memory that blocks at hand may take
-AHEAD: Final = 8 << 20  # bytes that are read at once, at most, where each request takes its time
+STRETCHES: Final = 2  # stretches of bytes that stay at hand where each request takes its time
+_SHORTEST: Final = 1 << 18  # bytes of a stretch
+_LONGEST: Final = 8 << 20
 
 
 class Reader:
@@ -27,7 +28,8 @@ class Reader:
     def __init__(self, check: Check, *, ahead: bool) -> None:
         self._check = check
         self._ahead = ahead
-        self._next: dict[str, tuple[int, int]] = {}  # by holder: the block that would go on, and how many bytes to read then
+        self._stretches: list[tuple[str, int, bytes]] = []  # the latest last: the holder, where they begin, and what is there
+        self._windows: dict[str, tuple[int, int]] = {}  # by holder: how much was read at once last, and where
         self._blocks: OrderedDict[tuple[str, int], Block] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
@@ -45,26 +47,31 @@ class Reader:
             if known is not None:
                 self._blocks.move_to_end(place)
                 return known
-        last = self._last(holder, number) if self._ahead else number
         start = holder.starts[number]
-        data = holder.store.get(holder.name, start, holder.starts[last] + holder.lengths[last])
-        for each in range(last, number, -1):
-            here = holder.starts[each] - start
-            with contextlib.suppress(Unreadable):  # told when somebody asks for that block
-                self._remember(holder.id, each, Block(holder.id, data[here : here + holder.lengths[each]], self._check))
-        block = Block(holder.id, data if last == number else data[: holder.lengths[number]], self._check)
+        end = start + holder.lengths[number]
+        store, name = holder.at
+        data = self._stretch(holder, start, end) if self._ahead else store.get(name, start, end)
+        try:
+            block = Block(holder.id, data, self._check)
+        except Unreadable:
+            self._stretches = []  # it may have come over the wire damaged; its neighbours are read anew
+            raise
         self._remember(holder.id, number, block)
         return block
 
-    def _last(self, holder: Holder, number: int) -> int:
-        """Return the last block to read with one: none beside it at first, and more where one after the other is asked for."""
-        expected, size = self._next.get(holder.id, (-1, 0))
-        size = min(AHEAD, max(2 * size, 1 << 18)) if number == expected else 0
-        last, end = number, holder.starts[number] + size
-        while last + 1 < len(holder.starts) and holder.starts[last + 1] + holder.lengths[last + 1] <= end:
-            last += 1
-        self._next[holder.id] = (last + 1, size)
-        return last
+    def _stretch(self, holder: Holder, start: int, end: int) -> bytes:
+        """Return some bytes, and keep more of what is around them at hand while what is asked for lies close together."""
+        for holder_id, first, data in self._stretches:
+            if holder_id == holder.id and first <= start and end <= first + len(data):
+                return data[start - first : end - first]
+        window, last = self._windows.get(holder.id, (_SHORTEST, start))
+        window = min(_LONGEST, 2 * window) if abs(start - last) <= 4 * window else max(_SHORTEST, window // 2)
+        self._windows[holder.id] = (window, start)
+        first = start // window * window
+        store, name = holder.at
+        data: bytes = store.get(name, first, min(holder.end, max(end, first + window)))
+        self._stretches = [*self._stretches[-STRETCHES + 1 :], (holder.id, first, data)]
+        return data[start - first : end - first]
 
     def _remember(self, holder_id: str, number: int, block: Block) -> None:
         with self._lock:

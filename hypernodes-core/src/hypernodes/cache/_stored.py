@@ -336,6 +336,8 @@ class StoredCache(Cache):
     def refresh(self) -> None:
         """Learn what others have written."""
         self.store.begin_run()
+        if self.journals is not None:
+            self.journals.begin_run()
         for left in self.refresh_index():
             if not self.read_only:
                 self.outbox.adopt(left)

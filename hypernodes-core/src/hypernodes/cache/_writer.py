@@ -62,7 +62,7 @@ class Writer:
         except StoreError:
             if holder.store is self._store or holder.starts:
                 raise
-            self._journals, holder.store = None, Waiting()  # the user's own files cannot be written to
+            self._journals, holder.at = None, (Waiting(), holder.name)  # the user's own files cannot be written to
             holder.store.append(holder.name, data)
         number = holder.add(len(data), now, entries, notes)
         for (position, part), name in apart.items():
@@ -91,15 +91,15 @@ class Writer:
         name, ending = self._ending(holder)
         self._store.append(holder.name, ending)
         self._store.seal(holder.name, str(name))
-        holder.name = str(name)
+        holder.at = (self._store, str(name))
         return name, ending
 
     def seal_copy(self, holder: Holder) -> tuple[SegmentName, bytes]:
         """Make a segment of a journal by writing it again: one that lies elsewhere, or whose writer is gone."""
         name, ending = self._ending(holder)
-        self._store.put(str(name), holder.store.get(holder.name, 0, holder.end) + ending)
-        journal, holder.name = holder.name, str(name)
-        store, holder.store = holder.store, self._store
+        store, journal = holder.at
+        self._store.put(str(name), store.get(journal, 0, holder.end) + ending)
+        holder.at = (self._store, str(name))
         store.delete([journal])
         return name, ending
 
