@@ -69,7 +69,7 @@ class Reader:
         self._windows[holder.id] = (window, start)
         first = start // window * window
         store, name = holder.at
-        data: bytes = store.get(name, first, min(holder.end, max(end, first + window)))
+        data = store.get(name, first, min(holder.end, max(end, first + window)))
         self._stretches = [*self._stretches[-STRETCHES + 1 :], (holder.id, first, data)]
         return data[start - first : end - first]
 
