@@ -69,9 +69,9 @@ class Reader:
         self._windows[holder.id] = (window, start)
         first = start // window * window
         store, name = holder.at
-        data = store.get(name, first, min(holder.end, max(end, first + window)))
-        self._stretches = [*self._stretches[-STRETCHES + 1 :], (holder.id, first, data)]
-        return data[start - first : end - first]
+        found: bytes = store.get(name, first, min(holder.end, max(end, first + window)))
+        self._stretches = [*self._stretches[-STRETCHES + 1 :], (holder.id, first, found)]
+        return found[start - first : end - first]
 
     def _remember(self, holder_id: str, number: int, block: Block) -> None:
         with self._lock:
