@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hypernodes import _batches, events
-from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, wrong_count
+from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, called, wrong_count
 from hypernodes._columns import arguments_of, columns_of
 from hypernodes._failures import NodeFailure, pictures
 from hypernodes._frames import Frames
@@ -321,6 +321,46 @@ class Block:
                     self.frames.ended(site, item, 1, end + events.EPOCH, seconds)
                 if self._tracks:
                     self.frames.resolved(site, item)
+
+    def run_looking_up(self) -> None:
+        """Do what ``run_straight`` does where a cache is asked first; what it reads goes through calls as usual."""
+        demand, heap, count, sites = self.demand, self._heap, self._count, self._sites
+        assert demand is not None  # noqa: S101 - the caller knows
+        demand.begin()
+        while self.failure is None or self.on_error != "raise":
+            read = demand.take_read()
+            if read is not None:
+                self._out += 1
+                self.done(read, *called(read.function, read.args))
+            elif heap:
+                item, index = divmod(heappop(heap), count)
+                if not demand.may_run(index, item):
+                    continue
+                site = sites[index]
+                args = [column[item] for column in self._args[index]]
+                if self._tracks:
+                    self.frames.entered(site, item)
+                if site.wanted:
+                    self._starting(site, item)
+                if len(args) == site.positional:
+                    value, error, started, seconds = called(site.function, args)
+                    if error is None and site.out >= 0:
+                        self.seconds[index] += seconds
+                        self.values[site.out][item] = value
+                        self._settle(site, item, 1, started, seconds)
+                        continue
+                    keywords = None
+                else:
+                    keywords = dict(zip(site.names[site.positional :], args[site.positional :], strict=True))
+                    del args[site.positional :]
+                    value, error, started, seconds = called(site.function, args, keywords)
+                self._out += 1
+                self.done(Call(site, item, site.function, args, keywords, index=self.frames.index(item)), value, error, started, seconds)  # type: ignore[arg-type]
+            elif self.opened < self.size:
+                self.opened += 1
+                self._open(self.opened - 1)
+            else:
+                return
 
     # -- what came of it ------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import attrs
@@ -18,6 +19,18 @@ from hypernodes.errors import OutputCountError, ResultTransferError
 from hypernodes.results import Tally
 
 Outcome: TypeAlias = tuple[Any, BaseException | None, float, float]  # value, error, start (epoch), seconds
+
+
+def called(function: Any, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Outcome:
+    """Call a function here and return the outcome."""
+    start = perf_counter()
+    try:
+        value = function(*args) if kwargs is None else function(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001 - a node may raise anything; the block decides what becomes of it
+        end = perf_counter()
+        return None, error, start + events.EPOCH, end - start
+    end = perf_counter()
+    return value, None, start + events.EPOCH, end - start
 
 
 class Call:

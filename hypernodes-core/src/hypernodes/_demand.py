@@ -241,12 +241,34 @@ class Demand:
         else:
             found = cache.find(keys) if keys else []
         for item, key, entry in zip(asked, keys, found, strict=True):
-            if entry is not None and item not in self._rejected[k] and self.lookup.fresh(recipe, entry):
-                if deep is not None and deep[item] != key and deep[item] is not None and self.refs.untainted(k, item):
-                    cache.alias(deep[item], entry)  # type: ignore[arg-type]
-                self._hit(k, item, entry)
-            else:
-                self._must_run(k, item)
+            self._answer(k, item, key, entry)
+
+    def _decide_one(self, k: int, item: int) -> None:
+        """Do what ``_decide`` does for one item: at once where all of its arguments are known."""
+        recipe, cache = self.recipes[k], self.caches[k]
+        if recipe is None or cache is None or self.state[k][item] != UNDECIDED:
+            self._decide(k, (item,))
+            return
+        references: list[bytes] = [recipe.prefix]
+        for source in self._sources[k]:
+            reference = source if type(source) is bytes else self._ref(source, item)  # type: ignore[arg-type]
+            if not reference:
+                self._decide(k, (item,))
+                return
+            references.append(reference)
+        key = self._shallow[k][item] = digest(b"".join(references))
+        self._answer(k, item, key, cache.find((key,))[0])
+
+    def _answer(self, k: int, item: int, key: bytes, entry: Entry | None) -> None:
+        """Take what the cache says of a step that was looked up by the identities of its arguments."""
+        recipe, cache, deep = self.recipes[k], self.caches[k], self._deep[k]
+        if entry is None or recipe is None or cache is None or item in self._rejected[k] or not self.lookup.fresh(recipe, entry):
+            self._must_run(k, item)
+            return
+        signature = None if deep is None else deep[item]
+        if signature is not None and signature != key and self.refs.upstream(k, item)[0]:
+            cache.alias(signature, entry)
+        self._hit(k, item, entry)
 
     def _await(self, k: int, item: int, unknown: set[int]) -> None:
         """Remember how many upstreams are not known yet."""
@@ -315,7 +337,7 @@ class Demand:
                 awaiting[item] -= 1
                 if awaiting[item] <= 0:
                     del awaiting[item]
-                    self._decide(follower, [item])
+                    self._decide_one(follower, item)
             elif state == HIT:
                 self._agree(follower, item, k)
             elif old is not None and state in (DONE, READY, WAITING, FOLLOWING) and old != self._read_by_others(k, item):
@@ -530,16 +552,14 @@ class Demand:
     def _keep(self, site: Site, item: int, seconds: float, inner: InnerResult | None) -> Kept:
         k = site.index
         key = self._shallow[k].get(item)
-        needed = [slot in self._readers for slot in site.outs]
         if key is None or self.recipes[k] is None:
-            return self.keeper.identified(site, item, needed, inner)
+            return self.keeper.identified(site, item, [slot in self._readers for slot in site.outs], inner)
         keys = self._deep[k]
-        deep = keys[item] if keys is not None and self.refs.untainted(k, item) else None
-        consumed = self.refs.consumed(k, item) or ()
-        kept = self.keeper.keep(
-            site, item, (key,) if deep is None or deep == key else (key, deep), consumed, seconds, inner, self.refs.watch(k, item)
-        )
-        before = self._unreadable.pop((k, item), None)
+        deep = None if keys is None else keys[item]
+        untainted, watch = self.refs.upstream(k, item)
+        both = (key,) if deep is None or deep == key or not untainted else (key, deep)
+        kept = self.keeper.keep(site, item, both, self.refs.consumed(k, item) or (), seconds, inner, watch)
+        before = self._unreadable.pop((k, item), None) if self._unreadable else None
         if before is not None and kept.entry is not None and kept.entry.deterministic:
             pairs = zip(before.parts, kept.entry.parts, strict=False)
             recipe = self.recipes[k]

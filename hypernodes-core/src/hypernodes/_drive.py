@@ -14,7 +14,7 @@ import attrs
 
 from hypernodes import events
 from hypernodes._block import Block
-from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, Outcome
+from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, Outcome, called
 from hypernodes._coroutines import Coroutines
 from hypernodes._job import Site
 from hypernodes._nested import Nested
@@ -87,19 +87,7 @@ def perform(call: Call) -> Outcome:
 
 
 def _performed(call: Call, site: Site) -> Outcome:
-    start = perf_counter()
-    try:
-        if site.guarded:
-            value = _guarded(call)
-        elif call.kwargs is None:
-            value = call.function(*call.args)
-        else:
-            value = call.function(*call.args, **call.kwargs)
-    except Exception as error:  # noqa: BLE001 - a node may raise anything; the block decides what becomes of it
-        end = perf_counter()
-        return None, error, start + events.EPOCH, end - start
-    end = perf_counter()
-    return value, None, start + events.EPOCH, end - start
+    return called(_guarded, (call,)) if site.guarded else called(call.function, call.args, call.kwargs)
 
 
 def _guarded(call: Call) -> Any:
@@ -249,7 +237,10 @@ def drive(block: Block, call: Callable[[Call], Outcome] = perform) -> BlockResul
     ready, done = block.ready, block.done
     try:
         if block.straight and call is perform:
-            block.run_straight()
+            if block.demand is None:
+                block.run_straight()
+            else:
+                block.run_looking_up()
             return block.result(seconds=perf_counter() - start)
         while calls := ready(1):
             done(calls[0], *call(calls[0]))

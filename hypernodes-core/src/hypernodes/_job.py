@@ -267,7 +267,7 @@ class Job:
     def straight(self) -> bool:
         """Whether every call needs nothing but calling."""
         if self._straight is None:
-            self._straight = not self.cached and all(site.direct for site in self.sites)
+            self._straight = all(site.direct for site in self.sites)
         return self._straight
 
     @property

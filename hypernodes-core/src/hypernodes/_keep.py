@@ -21,6 +21,7 @@ from hypernodes.identity.signature import by_value
 if TYPE_CHECKING:
     from hypernodes._block import Block
 
+_ATOMS = frozenset({bool, bytes, float, int, str, type(None)})  # what always has an identity and can always be stored
 Classes = tuple[tuple[str, bytes], ...]
 UNKNOWABLE = b""
 
@@ -133,6 +134,14 @@ class Keeper:
         recipe, cache = self._lookup.recipes[k], self._lookup.caches[k]
         if recipe is None or cache is None or (inner is not None and inner.failures):
             return self.identified(site, item, [True] * len(site.outs), inner)
+        if inner is None and len(site.outs) == 1 and not watch and type(value := self._block.values[site.outs[0]][item]) in _ATOMS:
+            identity, atom = value_identity.identity(value), codecs.encode(value)
+            part = Part(identity, atom.codec, len(atom.data))
+            self.bytes[k] += part.size
+            spot = Spot([atom.data])
+            entry = Entry(keys, (part,), consumed, recipe.origin, seconds, time.time(), "", recipe.deterministic, spot)
+            cache.keep(entry)
+            return Kept(entry, (by_value(identity),))
         parts: list[Part] = []
         payloads: list[codecs.Payload] = []
         references: list[bytes] = []
@@ -196,10 +205,6 @@ class Keeper:
             f"what depends on it is looked up by value from now on.\n"
             f"  fix: remove what varies (time, random numbers, the order of a set), or say so: @node(deterministic=False)",
         )
-
-    def is_doubtful(self, k: int) -> bool:
-        """Whether a step's node was seen to give different results for equal arguments."""
-        return self._block.job.sites[k].id in self._lookup.notes.doubtful
 
 
 def _comes_back(payload: codecs.Payload, identity: bytes) -> bool:

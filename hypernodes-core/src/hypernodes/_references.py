@@ -61,6 +61,7 @@ class References:
         self.shallow: list[dict[int, bytes]] = [{} for _ in steps]
         self.ids: dict[int, list[bytes | None]] = {slot: [None] * size for slot in self._makers}
         self.sources = [self._sources_of(k) for k in steps]
+        self._upstreams = [list({self._makers[slot][0] for slot in site.slots if slot in self._makers}) for site in job.sites]
 
     def _sources_of(self, k: int) -> list[bytes | int]:
         """Return per argument what its reference is: a constant, or the slot to ask (negative: as a file)."""
@@ -215,31 +216,23 @@ class References:
         reference = self.ids[site.outs[0]][item] if made else None
         return key.hex(), reference[2:].hex() if reference else None
 
-    def untainted(self, k: int, item: int) -> bool:
-        """Whether all upstreams give the same result whenever they run."""
-        for slot in self._sites[k].slots:
-            made = self._makers.get(slot)
-            if made is None:
-                continue
-            entry = self.entries[made[0]][item]
-            if entry is None or not entry.deterministic or self._keeper.is_doubtful(made[0]):
-                return False
-        return True
-
-    def watch(self, k: int, item: int) -> tuple[tuple[str, bytes], ...]:
-        """Return the user's classes and files that the arguments of a step were made from."""
+    def upstream(self, k: int, item: int) -> tuple[bool, tuple[tuple[str, bytes], ...]]:
+        """Return whether all upstreams of a step give the same whenever they run, and the classes and files they were made from."""
+        untainted = True
         found: set[tuple[str, bytes]] = set()
-        for slot in self._sites[k].slots:
-            made = self._makers.get(slot)
-            if made is None:
+        doubtful = self._lookup.notes.doubtful
+        for maker in self._upstreams[k]:
+            entry = self.entries[maker][item]
+            if entry is None:
+                untainted = False
+                found.update(self._keeper.watched.get((maker, item), ()))
                 continue
-            entry = self.entries[made[0]][item]
-            if entry is not None:
-                for part in entry.parts:
+            if not entry.deterministic or (doubtful and self._sites[maker].id in doubtful):
+                untainted = False
+            for part in entry.parts:
+                if part.classes:
                     found.update(part.classes)
-            else:
-                found.update(self._keeper.watched.get((made[0], item), ()))
-        return tuple(sorted(found))
+        return untainted, tuple(sorted(found)) if found else ()
 
     def entries_of_outputs(self) -> list[list[Entry]] | None:
         """Return the entries of every requested output; ``None`` where some result was not kept."""

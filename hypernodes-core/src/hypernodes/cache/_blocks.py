@@ -87,42 +87,28 @@ def pack(blob: str, entries: Sequence[Entry], apart: Mapping[tuple[int, int], by
         now: The time, in microseconds since the epoch.
         tagged: Makes the tag over a block's bytes.
     """
-    origins: dict[int, int] = {}
-    listed: list[Origin] = []
-    numbers, counts, lengths = [], [], []
-    codecs: list[str] = []
-    identities: list[bytes] = []
-    sizes: list[int] = []
-    classes: dict[int, Any] = {}  # by the number of the part, where there are some
-    spans: dict[int, str] = {}
-    body: list[bytes] = []
-    seconds, created = [], []
-    for position, entry in enumerate(entries):
-        number = origins.get(id(entry.origin))
-        if number is None:
-            number = origins[id(entry.origin)] = len(listed)
-            listed.append(entry.origin)
-        numbers.append(number)
-        counts.append(len(entry.parts))
-        seconds.append(entry.seconds)
-        created.append(entry.created)
-        payloads = entry.location.payloads  # type: ignore[attr-defined]
-        if entry.span_id:
-            spans[position] = entry.span_id
-        for output, part in enumerate(entry.parts):
-            if part.classes:
-                classes[len(codecs)] = part.classes
-            codecs.append(part.codec)
-            identities.append(part.identity)
-            sizes.append(part.size)
-            data = b"" if apart and (position, output) in apart else payloads[output]
-            lengths.append(len(data))
-            body.append(data)
+    listed = list({id(entry.origin): entry.origin for entry in entries}.values())
+    number_of = {id(origin): number for number, origin in enumerate(listed)}
+    parts = [part for entry in entries for part in entry.parts]
+    places = [(position, output) for position, entry in enumerate(entries) for output in range(len(entry.parts))] if apart else ()
+    body = [data for entry in entries for data in entry.location.payloads]  # type: ignore[attr-defined]
+    for flat, place in enumerate(places):
+        if place in apart:
+            body[flat] = b""
+    codecs = [part.codec for part in parts]
+    single = len(parts) == len(entries)
     values = b"".join(body)
-    single = all(each == 1 for each in counts)
-    outline = (b"" if single else packed("H", counts), packed("I", lengths), _codec_column(codecs), dict(apart))
-    columns = (packed("H", numbers), packed("Q", sizes), packed("d", seconds), packed("d", created))
-    rows = ([entry.keys for entry in entries], identities, [entry.consumed for entry in entries])
+    counts = b"" if single else packed("H", [len(entry.parts) for entry in entries])
+    outline = (counts, packed("I", map(len, body)), _codec_column(codecs), dict(apart))
+    columns = (
+        packed("H", [number_of[id(entry.origin)] for entry in entries]),
+        packed("Q", [part.size for part in parts]),
+        packed("d", [entry.seconds for entry in entries]),
+        packed("d", [entry.created for entry in entries]),
+    )
+    rows = ([entry.keys for entry in entries], [part.identity for part in parts], [entry.consumed for entry in entries])
+    classes = {flat: part.classes for flat, part in enumerate(parts) if part.classes}
+    spans = {position: entry.span_id for position, entry in enumerate(entries) if entry.span_id}
     facts = ([attrs.astuple(origin, recurse=False) for origin in listed], columns, rows, classes, spans, notes.plain())
     first, second = pickle.dumps(outline, 5), pickle.dumps(facts, 5)
     return sealed(blob, (now, len(first), len(second)), b"".join((first, second, values)), tagged)

@@ -18,7 +18,7 @@ import attrs
 
 from hypernodes._hashing import digest
 from hypernodes.cache._blocks import Block, Check, Foreign, Notes, Tagger, Unreadable, plain, understanding
-from hypernodes.cache._tables import ALIAS, PRINT, RECORD, Live, Table, packed, table_of, unpacked
+from hypernodes.cache._tables import ALIAS, PRINT, Live, Table, packed, table_of, unpacked
 from hypernodes.cache.entry import Entry
 
 _OFTEN: Final = 32  # a table is taken into memory once it was asked as often as a thirty-second of its records
@@ -67,7 +67,7 @@ class Holder:
         self.check = b""
         self.number = -1
         self.keys: bytearray | None = bytearray()  # the records of its table, until it is sealed
-        self._noted = 0
+        self._fresh: list[bytes] = []  # records of the table that no index has taken yet
         self._ends: array[int] | None = None
 
     def __repr__(self) -> str:
@@ -119,13 +119,13 @@ class Holder:
             records = [key[:PRINT] + row.to_bytes(4, "little") for row, entry in enumerate(entries, first) for key in entry.keys]
             records += [key[:PRINT] + (ALIAS | number).to_bytes(4, "little") for key in notes.aliases]
             self.keys += b"".join(records)
+            self._fresh += records
         return number
 
-    def new_records(self) -> Iterator[bytes]:
-        """Yield the records of the table that were added since this was last asked."""
-        assert self.keys is not None  # noqa: S101 - it is still written to
-        first, self._noted = self._noted, len(self.keys)
-        return (bytes(self.keys[place : place + RECORD]) for place in range(first, self._noted, RECORD))
+    def new_records(self) -> list[bytes]:
+        """Return the records of the table that were added since this was last asked."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
 
     def add_block(self, block: Block, length: int) -> int:
         """Note a block that was read; return its number."""
@@ -297,6 +297,10 @@ class Index:
         for places in (self.chunks, self.manifests):
             for key in [key for key, (owner, _) in places.items() if owner is holder]:
                 del places[key]
+
+    def lacks(self, key: bytes) -> bool:
+        """Whether it takes no more than a look to say that nobody has a key."""
+        return not self._sealed and key not in self._live
 
     def find(self, key: bytes) -> list[tuple[Holder, int]]:
         """Return the rows that may have a key, newest first."""

@@ -94,8 +94,8 @@ class StoredCache(Cache):
     def find(self, keys: Sequence[bytes]) -> list[Entry | None]:
         """Return what is known under each key, without reading a value."""
         with self.outbox.lock:
-            pending = self.outbox.pending
-            return [pending.get(key) or self._known(key) for key in keys]
+            pending, lacks = self.outbox.pending, self._index.lacks
+            return [pending.get(key) or (None if lacks(key) else self._known(key)) for key in keys]
 
     def _known(self, key: bytes) -> Entry | None:
         """Return the newest entry under a key that still counts."""

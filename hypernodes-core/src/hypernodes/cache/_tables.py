@@ -44,14 +44,20 @@ class Live:
     def __init__(self) -> None:
         self._buckets: dict[bytes, bytearray] = {}
 
+    def __contains__(self, key: bytes) -> bool:
+        bucket = self._buckets.get(key[:2])
+        return bucket is not None and key[2:PRINT] in bucket
+
     def take(self, records: Iterable[bytes], blob: int) -> None:
         """Note records of the table of a blob."""
         number = blob.to_bytes(2, "little")
+        buckets = self._buckets
         for record in records:
-            bucket = self._buckets.get(record[:2])
-            if bucket is None:
-                bucket = self._buckets[record[:2]] = bytearray()
-            bucket += record[2:] + number
+            prefix = record[:2]
+            if prefix in buckets:
+                buckets[prefix] += record[2:] + number
+            else:
+                buckets[prefix] = bytearray(record[2:] + number)
 
     def find(self, key: bytes) -> list[tuple[int, int]]:
         """Return the blobs and rows that may have a key."""
