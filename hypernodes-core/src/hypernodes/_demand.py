@@ -71,6 +71,7 @@ class Demand:
         self.begun = False
         self.holding = 0  # reads that must end before the first item is opened
         self._sites = job.sites
+        self._gathered = block.gathered
         self._values = block.values
         self._makers, self._readers = job.layout.makers, job.layout.readers
         self._followers = job.layout.followers
@@ -183,7 +184,7 @@ class Demand:
         before = self.state[k][item]
         self.state[k][item] = state
         self._active[item] += (state in UNSETTLED_STATES) - (before in UNSETTLED_STATES)
-        if k in self.block.gathered:
+        if self._gathered and k in self._gathered:
             change = (state in PENDING) - (before in PENDING)
             if change and not (before == READY and state in (DONE, FAILED)):
                 self.block.expect(k, change)
@@ -257,7 +258,7 @@ class Demand:
                 return
             references.append(reference)
         key = self._shallow[k][item] = digest(b"".join(references))
-        self._answer(k, item, key, cache.find((key,))[0])
+        self._answer(k, item, key, cache.find_one(key))
 
     def _answer(self, k: int, item: int, key: bytes, entry: Entry | None) -> None:
         """Take what the cache says of a step that was looked up by the identities of its arguments."""
@@ -307,7 +308,6 @@ class Demand:
                 return
             self._leading.setdefault(key)
             self._leads[number] = key
-        self._set(k, item, WAITING)
         missing = 0
         for slot, maker in self._made_slots[k]:
             if self.state[maker][item] == FAILED or (self._lost and (slot, item) in self._lost):
@@ -316,8 +316,10 @@ class Demand:
             if self._values[slot][item] is UNSETTLED:
                 missing += 1
                 self._wish(slot, item)
-        self._missing[k][item] = missing
-        if not missing:
+        if missing:
+            self._missing[k][item] = missing
+            self._set(k, item, WAITING)
+        else:
             self._ready(k, item)
 
     def _ready(self, k: int, item: int) -> None:
@@ -532,16 +534,24 @@ class Demand:
     def made(self, site: Site, item: int, seconds: float, inner: InnerResult | None) -> None:
         """Take a result: give it its identity, keep it, and let others know, before anybody sees it."""
         k = site.index
-        kept = self._keep(site, item, seconds, inner)
+        entry: Entry | None = None
+        if inner is None and site.out >= 0:
+            entry = self._keep_simply(site, item, seconds)
+        if entry is not None:
+            self._ids[site.out][item] = by_value(entry.parts[0].identity)
+        else:
+            kept = self._keep(site, item, seconds, inner)
+            entry = kept.entry
+            for slot, reference in zip(site.outs, kept.references, strict=True):
+                self._ids[slot][item] = reference
         self._set(k, item, DONE)
-        self.entries[k][item] = kept.entry
-        for slot, reference in zip(site.outs, kept.references, strict=True):
-            self._ids[slot][item] = reference
-        self._released(k, item, kept.entry)
+        self.entries[k][item] = entry
+        self._released(k, item, entry)
         for slot in site.outs:
             self._arrived(slot, item)
-        self._todo.append((k, item))
-        self._work()
+        if self._followers[k] or self._old:
+            self._todo.append((k, item))
+            self._work()
 
     def settled(self, site: Site, item: int) -> None:
         """Note that a result was told."""
@@ -549,15 +559,27 @@ class Demand:
             self.resolved(site, item)
             self._finish(item)
 
+    def _keep_simply(self, site: Site, item: int, seconds: float) -> Entry | None:
+        """Keep a result that takes no thought, as most of those do of which there are many."""
+        k = site.index
+        key = self._shallow[k].get(item)
+        untainted, watch = self.refs.upstream(k, item)
+        if key is None or watch or self._unreadable:
+            return None
+        return self.keeper.keep_simple(site, item, self._both_keys(k, item, key, untainted), self.refs.consumed(k, item) or (), seconds)
+
+    def _both_keys(self, k: int, item: int, key: bytes, untainted: bool) -> tuple[bytes, ...]:  # noqa: FBT001 - as ``upstream`` says
+        keys = self._deep[k]
+        deep = None if keys is None else keys[item]
+        return (key,) if deep is None or deep == key or not untainted else (key, deep)
+
     def _keep(self, site: Site, item: int, seconds: float, inner: InnerResult | None) -> Kept:
         k = site.index
         key = self._shallow[k].get(item)
         if key is None or self.recipes[k] is None:
             return self.keeper.identified(site, item, [slot in self._readers for slot in site.outs], inner)
-        keys = self._deep[k]
-        deep = None if keys is None else keys[item]
         untainted, watch = self.refs.upstream(k, item)
-        both = (key,) if deep is None or deep == key or not untainted else (key, deep)
+        both = self._both_keys(k, item, key, untainted)
         kept = self.keeper.keep(site, item, both, self.refs.consumed(k, item) or (), seconds, inner, watch)
         before = self._unreadable.pop((k, item), None) if self._unreadable else None
         if before is not None and kept.entry is not None and kept.entry.deterministic:

@@ -12,4 +12,6 @@ _LARGE: Final = 1 << 20  # bytes from which on more than one thread is worth its
 
 def digest(data: Any) -> bytes:
     """Return the digest of some bytes."""
-    return blake3(data, max_threads=blake3.AUTO if len(data) > _LARGE else 1).digest(SIZE)
+    if len(data) > _LARGE:
+        return blake3(data, max_threads=blake3.AUTO).digest(SIZE)
+    return blake3(data).digest(SIZE)

@@ -21,7 +21,6 @@ from hypernodes.identity.signature import by_value
 if TYPE_CHECKING:
     from hypernodes._block import Block
 
-_ATOMS = frozenset({bool, bytes, float, int, str, type(None)})  # what always has an identity and can always be stored
 Classes = tuple[tuple[str, bytes], ...]
 UNKNOWABLE = b""
 
@@ -109,6 +108,20 @@ class Keeper:
             f"  fix: return plain data, make such an object where it is used (a @stateful class), or say @node(cache=False)",
         )
 
+    def keep_simple(self, site: Site, item: int, keys: tuple[bytes, ...], consumed: tuple[bytes, ...], seconds: float) -> Entry | None:
+        """Keep the result of a step with one output, if it is a number, a text or the like; return its entry."""
+        k = site.index
+        recipe, cache, value = self._lookup.recipes[k], self._lookup.caches[k], self._block.values[site.out][item]
+        if type(value) not in codecs.SIMPLE or recipe is None or cache is None:
+            return None
+        data = codecs.encode_simple(value)
+        size = len(data)
+        self.bytes[k] += size
+        parts = (Part(value_identity.identity(value), "data", size),)
+        entry = Entry(keys, parts, consumed, recipe.origin, seconds, time.time(), "", recipe.deterministic, Spot((data,)))
+        cache.keep(entry)
+        return entry
+
     def keep(
         self,
         site: Site,
@@ -134,14 +147,6 @@ class Keeper:
         recipe, cache = self._lookup.recipes[k], self._lookup.caches[k]
         if recipe is None or cache is None or (inner is not None and inner.failures):
             return self.identified(site, item, [True] * len(site.outs), inner)
-        if inner is None and len(site.outs) == 1 and not watch and type(value := self._block.values[site.outs[0]][item]) in _ATOMS:
-            identity, atom = value_identity.identity(value), codecs.encode(value)
-            part = Part(identity, atom.codec, len(atom.data))
-            self.bytes[k] += part.size
-            spot = Spot([atom.data])
-            entry = Entry(keys, (part,), consumed, recipe.origin, seconds, time.time(), "", recipe.deterministic, spot)
-            cache.keep(entry)
-            return Kept(entry, (by_value(identity),))
         parts: list[Part] = []
         payloads: list[codecs.Payload] = []
         references: list[bytes] = []

@@ -300,7 +300,10 @@ class Index:
 
     def lacks(self, key: bytes) -> bool:
         """Whether it takes no more than a look to say that nobody has a key."""
-        return not self._sealed and key not in self._live
+        if self._sealed:
+            return False
+        bucket = self._live.buckets.get(key[:2])
+        return bucket is None or key[2:PRINT] not in bucket
 
     def find(self, key: bytes) -> list[tuple[Holder, int]]:
         """Return the rows that may have a key, newest first."""

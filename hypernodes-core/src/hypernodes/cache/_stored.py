@@ -97,6 +97,11 @@ class StoredCache(Cache):
             pending, lacks = self.outbox.pending, self._index.lacks
             return [pending.get(key) or (None if lacks(key) else self._known(key)) for key in keys]
 
+    def find_one(self, key: bytes) -> Entry | None:
+        """Return what is known under a key."""
+        entry = self.outbox.pending.get(key)
+        return entry if entry is not None or self._index.lacks(key) else self.find((key,))[0]
+
     def _known(self, key: bytes) -> Entry | None:
         """Return the newest entry under a key that still counts."""
         for holder, row in self._index.find(key):

@@ -39,19 +39,19 @@ def unpacked(kind: str, data: bytes) -> array[Any]:
 
 
 class Live:
-    """Keys in memory, of any number of blobs."""
+    """Keys in memory, of any number of blobs.
+
+    Attributes:
+        buckets: Records without the first two bytes, by these.
+    """
 
     def __init__(self) -> None:
-        self._buckets: dict[bytes, bytearray] = {}
-
-    def __contains__(self, key: bytes) -> bool:
-        bucket = self._buckets.get(key[:2])
-        return bucket is not None and key[2:PRINT] in bucket
+        self.buckets: dict[bytes, bytearray] = {}
 
     def take(self, records: Iterable[bytes], blob: int) -> None:
         """Note records of the table of a blob."""
         number = blob.to_bytes(2, "little")
-        buckets = self._buckets
+        buckets = self.buckets
         for record in records:
             prefix = record[:2]
             if prefix in buckets:
@@ -61,7 +61,7 @@ class Live:
 
     def find(self, key: bytes) -> list[tuple[int, int]]:
         """Return the blobs and rows that may have a key."""
-        bucket = self._buckets.get(key[:2])
+        bucket = self.buckets.get(key[:2])
         if bucket is None:
             return []
         part = key[2:PRINT]

@@ -59,6 +59,10 @@ class Cache(ABC):
     def find(self, keys: Sequence[bytes]) -> list[Entry | None]:
         """Return what is known under each key, without reading a value."""
 
+    def find_one(self, key: bytes) -> Entry | None:
+        """Return what is known under a key, without reading a value."""
+        return self.find((key,))[0]
+
     @abstractmethod
     def payload(self, entry: Entry, part: int) -> tuple[Any, bool] | None:
         """Return the bytes of one output, and whether this user vouches for them; ``None`` where they are gone."""

@@ -32,10 +32,16 @@ from hypernodes.cache.codecs._payload import Payload, joined, parted
 from hypernodes.cache.codecs._plain import ATOMS
 from hypernodes.cache.codecs._stream import read, written
 
-__all__ = ["Payload", "Undecodable", "Unencodable", "decode", "decode_references", "encode", "encode_list"]
+__all__ = ["SIMPLE", "Payload", "Undecodable", "Unencodable", "decode", "decode_references", "encode", "encode_list", "encode_simple"]
 
+SIMPLE: Final = frozenset(ATOMS) - {complex}  # types whose values can always be stored, and at once
 _REFERENCE: Final = struct.Struct(">20sH")
 _BESIDE: Final = frozenset({"array", "arrow", "pandas", "record", "sparse", "torch"})
+
+
+def encode_simple(value: Any) -> bytes:
+    """Return a value of one of the ``SIMPLE`` types as bytes of the codec ``data``."""
+    return pickle.dumps(value, 5)
 
 
 def encode(value: Any) -> Payload:
@@ -51,8 +57,8 @@ def encode(value: Any) -> Payload:
     Raises:
         Unencodable: If it cannot even be pickled.
     """
-    if type(value) in ATOMS and type(value) is not complex:
-        return Payload("data", pickle.dumps(value, 5))
+    if type(value) in SIMPLE:
+        return Payload("data", encode_simple(value))
     found = written(value)
     if found is not None:
         codec, stream, buffers = found
