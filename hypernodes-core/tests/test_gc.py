@@ -142,6 +142,24 @@ def test_what_nobody_used_for_long_goes(tmp_path: Path, clock: list[float]) -> N
     assert again(tmp_path).gc(older_than=30 * DAY, grace=0).results == ()  # the record of the use went along
 
 
+def test_what_two_collections_wrote_at_once_is_kept_once(tmp_path: Path) -> None:
+    made(tmp_path, [first, big], range(100))
+    made(tmp_path, [first, big], range(50, 150))
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path, "segments")}
+    again(tmp_path).gc(grace=0)
+    (merged,) = names(tmp_path, "segments")
+    copy = (tmp_path / merged).read_bytes()
+    (tmp_path / merged).unlink()
+    for name, data in before.items():
+        (tmp_path / name).write_bytes(data)
+    again(tmp_path).gc()  # the other collection
+    (tmp_path / merged).write_bytes(copy)
+    done = again(tmp_path).gc(grace=0)
+    assert (done.results, done.merged) == ((), 2)
+    assert again(tmp_path).verify().results == 300
+    assert made(tmp_path, [first, big], range(150)) == {"first": 0, "big": 0}
+
+
 def test_looking_is_not_using(tmp_path: Path, clock: list[float]) -> None:
     made(tmp_path, [first], range(10))
     clock[0] += 40 * DAY

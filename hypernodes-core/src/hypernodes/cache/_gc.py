@@ -171,6 +171,7 @@ class _Collection:
             self._too_much(units, max_size)
         dropped = tuple(self._dropped(units))
         gone = self._concerned(units)
+        self._twice([unit for unit in units if unit.holder in gone], units)
         stay = self._objects_that_stay(units)
         there = {*cache.store.list(SEGMENTS), *cache.store.list(OBJECTS)}
         condemned = dict.fromkeys([holder.name for holder in gone], self.now)
@@ -280,6 +281,26 @@ class _Collection:
                     if block.trusted and not self.cache.may_pickle:
                         alien.add(unit.holder.id)  # whoever cannot sign would take its signature away
         return [holder for holder in self.index.holders.values() if holder.id in concerned - alien]
+
+    def _twice(self, again: Sequence[_Unit], units: Sequence[_Unit]) -> None:
+        """Leave out what is written again although a newer block has it, too."""
+        going = {unit.place for unit in units if unit.reason}
+        for unit in again:
+            if unit.reason:
+                continue
+            entries = self.cache.entries_of(*unit.at)
+            barred = self.partly.get(unit.place, set())
+            twice = set(barred)
+            for position, (entry, other) in enumerate(zip(entries, self.cache.find([entry.keys[0] for entry in entries]), strict=True)):
+                spot: Any = None if other is None else other.location
+                if spot is not None and spot.block is not None and position not in barred:
+                    place = (spot.block[0].id, spot.block[1])
+                    if place not in going and (place, spot.position) != (unit.place, position) and entry.parts == other.parts:  # type: ignore[union-attr]
+                        twice.add(position)
+            if entries and len(twice) == len(entries):
+                unit.reason = "twice"
+            elif twice:
+                self.partly[unit.place] = twice
 
     def _objects_that_stay(self, units: Sequence[_Unit]) -> set[str]:
         """Return the names of large values that something refers to which stays."""
