@@ -151,6 +151,41 @@ def test_a_layer_that_fails_is_left_out_with_one_warning(tmp_path: Path, anew: C
     assert ran([near, far], range(8)) == {"first": 0, "second": 0}
 
 
+def test_a_limit_that_cannot_be_kept_costs_no_run(anew: Callable[[], None]) -> None:
+    class Unlisted(DictStore):
+        broken = False
+
+        def list(self, prefix: str = "") -> Iterable[str]:
+            if self.broken:
+                raise PermissionError("no")
+            return super().list(prefix)
+
+    store = Unlisted()
+    cache = StoreCache(store, max_size=2_000)
+    ran(cache, range(3), (big,))
+    store.broken = True
+    with pytest.warns(CacheWarning, match="may not be listed"):
+        ran(cache, range(10, 13), (big,))
+
+
+def test_a_cache_that_is_only_read_leaves_no_trace(tmp_path: Path, anew: Callable[[], None]) -> None:
+    cache = DiskCache(tmp_path / "none", read_only=True)
+    for _ in range(2):
+        assert ran(cache, range(100)) == {"first": 100, "second": 100}
+    assert list(tmp_path.iterdir()) == []
+    for forget in (cache.clear, cache.invalidate):
+        with pytest.raises(ConfigError, match="leave out read_only=True"):
+            forget()
+
+
+def test_settings_share_a_cache_where_only_their_salts_differ(tmp_path: Path) -> None:
+    one, other = DiskCache(tmp_path, salt="one"), DiskCache(tmp_path, salt="other")
+    assert open_cache(one) is open_cache(other)
+    assert ran(one, range(3)) == ran(other, range(3)) == {"first": 3, "second": 3}
+    assert ran(one, range(3)) == ran(other, range(3)) == {"first": 0, "second": 0}
+    assert open_cache(DiskCache(tmp_path, read_only=True)) is not open_cache(one)
+
+
 def test_memory_over_disk(tmp_path: Path, anew: Callable[[], None]) -> None:
     memory, disk = MemoryCache(), DiskCache(tmp_path)
     ran(disk, range(5))

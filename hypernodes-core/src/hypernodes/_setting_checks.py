@@ -54,13 +54,13 @@ def _layers(value: Sequence[Any]) -> tuple[Any, ...]:
     layers: list[Any] = []
     for layer in value:
         if layer is None:
-            refuse("cache", value, "each layer must be a path, a URL or a cache")
+            refuse("cache", layer, "each layer must be a path, a URL or a cache")
         inner = _cache(layer)
         layers += inner if isinstance(inner, tuple) else getattr(inner, "layers", (inner,))
     salts = list(dict.fromkeys(getattr(layer, "salt", "") for layer in layers))
     if len(salts) > 1:
         msg = (
-            f"cache: layers need the same salt, which is part of every signature; these have {listed(map(repr, salts))}\n"
+            f"cache=[…]: layers need the same salt, which is part of every signature; these have {listed(map(repr, salts))}\n"
             f"  fix: give all of them one, also those that are named by a path or a URL: DiskCache('.cache', salt={salts[-1]!r})"
         )
         raise OptionError(msg)

@@ -316,8 +316,13 @@ class StoredCache(Cache):
             used, self.used = self.used, set()
             self.outbox.note_uses(used)
         self.outbox.flush()
-        if self.max_size is not None and size_of(self) > self.max_size:
-            self.collect(max_size=self.max_size * 9 // 10)  # and some more, so that it is not asked for again at once
+        if self.max_size is None:
+            return
+        try:
+            if size_of(self) > self.max_size:
+                self.collect(max_size=self.max_size * 9 // 10)  # and some more, so that it is not asked for again at once
+        except Exception as error:  # noqa: BLE001 - as above
+            self.fault("make room", error)
 
     def clear(self) -> int:
         """Forget all results, and delete what they take."""

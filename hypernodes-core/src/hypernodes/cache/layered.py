@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 
 from hypernodes.cache import codecs
-from hypernodes.cache.entry import Entry, Spot
+from hypernodes.cache.entry import Entry, Part, Spot
 from hypernodes.cache.opened import GONE, NODE_HISTORY, Cache
 
 SMALL: Final = 256 * 1024  # bytes that nobody asked for, up to which they are moved along with what somebody did
@@ -255,11 +255,9 @@ class LayeredCache(Cache):
         first, *more = layer.find(entry.keys)
         unknown = tuple(key for key, known in zip(entry.keys[1:], more, strict=True) if known is None)
         if first is None or layer is place.layer:  # what this layer has could not be read
-            parts = [
-                attrs.evolve(part, codec=payload.codec, size=len(payload.data)) for part, payload in zip(entry.parts, payloads, strict=True)
-            ]
+            parts = tuple(map(_as_kept, entry.parts, payloads))
             data = [payload.data for payload in payloads]
-            first = self._copy(entry, layer, data, keys=(entry.keys[0], *unknown), parts=tuple(parts))
+            first = self._copy(entry, layer, data, keys=(entry.keys[0], *unknown), parts=parts)
             if not _may_keep(layer, first):
                 return None
             self._bring_manifest(layer, entry.origin.manifest)
@@ -340,6 +338,14 @@ def _known(layer: Cache, keys: Sequence[bytes]) -> Sequence[Entry | None]:
 def _same(entry: Entry, other: Entry) -> bool:
     """Whether two entries have the same values."""
     return [part.identity for part in entry.parts] == [part.identity for part in other.parts]
+
+
+def _as_kept(part: Part, payload: codecs.Payload) -> Part:
+    """Return what is known of an output that is kept as these bytes."""
+    size = len(payload.data)
+    if part.codec == payload.codec and part.size == size:
+        return part
+    return attrs.evolve(part, codec=payload.codec, size=size)
 
 
 def _may_keep(layer: Cache, entry: Entry) -> bool:
