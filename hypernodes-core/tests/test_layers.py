@@ -166,6 +166,7 @@ def test_a_limit_that_cannot_be_kept_costs_no_run(anew: Callable[[], None]) -> N
     store.broken = True
     with pytest.warns(CacheWarning, match="may not be listed"):
         ran(cache, range(10, 13), (big,))
+    store.broken = False  # for the end of this process
 
 
 def test_a_cache_that_is_only_read_leaves_no_trace(tmp_path: Path, anew: Callable[[], None]) -> None:
