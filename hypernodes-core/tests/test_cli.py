@@ -337,6 +337,20 @@ def test_config_show_names_plugins_that_would_be_asked(capsys: pytest.CaptureFix
     assert "hypernodes_default_cache of plugin 'Answers', asked per pipeline" in capsys.readouterr().out
 
 
+def test_config_show_shows_layers_without_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        "[tool.hypernodes]\n"
+        'cache = [".cache", "s3://user:hunter2@bucket/p?token=hunter2", {url = "s3://team/p", read_only = true, storage_options = '
+        '{secret = "hunter2"}}, {path = "big", max_size = "10 GB"}]\n'
+    )
+    for arguments in (["config", "show"], ["config", "show", "--json"]):
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert "hunter2" not in out
+        for said in (str(tmp_path / ".cache"), "s3://***@bucket/p", "RemoteCache('s3://team/p', read_only=True)", "max_size=10000000000"):
+            assert said in out
+
+
 def test_config_show_hides_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[tool.hypernodes]\ncache = "s3://user:hunter2@bucket/p"\n'

@@ -22,7 +22,8 @@ from hypernodes import (
     reset_default_config,
     set_default_config,
 )
-from hypernodes.cache import RemoteCache
+from hypernodes.cache import Layers, RemoteCache, StoreCache
+from hypernodes.cache.store import DictStore
 from hypernodes.errors import ConfigError, OptionError, PluginConflictError, PluginLoadError, TypeMismatchError, UnknownPluginError
 from hypernodes.testing import isolated_plugins
 
@@ -333,6 +334,12 @@ def test_the_user_file_may_be_written_like_a_project_file(user_file: Callable[[s
         ("[tool.hypernodes]\ntimeout = 0\n", "timeout=0: give a number of seconds above 0"),
         ("[tool.hypernodes]\nstrict = 'yes'\n", "strict='yes': give True or False"),
         ("[tool.hypernodes]\ncache = true\n", "cache=True: give a path or URL"),
+        ("[tool.hypernodes]\ncache = [{path = 'x', max_sise = 3}]\n", "DiskCache takes no 'max_sise'"),
+        ("[tool.hypernodes]\ncache = {url = 's3://b', path = 'x'}\n", "RemoteCache takes no 'path'"),
+        ("[tool.hypernodes]\ncache = {salt = 'x'}\n", "gives the 'path' or the 'url'"),
+        ("[tool.hypernodes]\ncache = {path = 3}\n", "gives the 'path' or the 'url'"),
+        ("[tool.hypernodes]\ncache = {path = 'x', read_only = 'yes'}\n", "read_only='yes': give True or False"),
+        ("[tool.hypernodes]\ncache = {path = 'x', max_size = '10 GX'}\n", "'10 GX' is no size"),
         ("[tool.hypernodes]\ncallbacks = [1]\n", "callbacks=1: give callbacks"),
         ("[tool.hypernodes]\nengines = 1\n", "no setting 'engines'"),
         ("[tool.hypernodes.engines]\ntuned = 1\n", "[tool.hypernodes.engines.tuned] must be a table"),
@@ -385,6 +392,10 @@ def test_unusable_variables_are_named(name: str, text: str, said: str, environme
         ("cache", True, "give a path or URL"),
         ("cache", "", "give a path or URL"),
         ("cache", [".cache", None], "each layer must be"),
+        ("cache", [".cache", [True]], "give a path or URL"),
+        ("cache", DictStore(), "it has no 'key', 'open'. A store becomes one as hypernodes.cache.StoreCache(store)"),
+        ("cache", [".cache", DiskCache(".other", salt="v2")], "layers need the same salt"),
+        ("cache", [DiskCache(".cache", salt="v1"), DiskCache(".cache", salt="v2")], "layers need the same salt"),
         ("callbacks", Collecting, "this is a class; write Collecting()"),
         ("callbacks", [Collecting], "this is a class; write Collecting()"),
         ("callbacks", [print], "instances of PipelineCallback"),
@@ -494,8 +505,27 @@ def test_caches_by_path_and_in_layers() -> None:
     assert config.make_cache([]) is None
     assert config.make_cache(".cache") == DiskCache(".cache")
     assert config.make_cache(Path("some") / "where") == DiskCache(str(Path("some") / "where"))
-    assert config.make_cache([memory, "s3://team/p"]) == (memory, RemoteCache("s3://team/p"))
+    assert config.make_cache([memory, "s3://team/p"]) == Layers((memory, RemoteCache("s3://team/p")))
     assert config.make_cache(memory) is memory
+    assert config.make_cache([memory, memory]) is memory
+
+
+def test_caches_as_tables(project: Callable[[str], Path]) -> None:
+    path = project(
+        "[tool.hypernodes]\ncache = [{path = 'near', max_size = '1.5 GiB', salt = 'v1'}, "
+        "{url = 's3://team/p', read_only = true, salt = 'v1'}]\n"
+    )
+    near = DiskCache(path.parent / "near", max_size=3 << 29, salt="v1")
+    assert config.make_cache(config.ambient().cache) == Layers((near, RemoteCache("s3://team/p", read_only=True, salt="v1")))
+
+
+@pytest.mark.parametrize("make", [DiskCache, RemoteCache, lambda place, **said: StoreCache(DictStore(), place, **said)])
+@pytest.mark.parametrize(
+    ("said", "why"), [({"read_only": 1}, "give True or False"), ({"salt": 2}, "give a text"), ({"max_size": -1}, "is no size")]
+)
+def test_settings_of_caches_are_checked(make: Any, said: dict[str, Any], why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        make("here", **said)
 
 
 def test_the_same_name_gives_the_same_callback() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NoReturn
 
@@ -40,12 +41,30 @@ def _cache(value: Any) -> Any:
     if isinstance(value, (bool, int, float, bytes, Mapping, set, frozenset)) or (isinstance(value, str) and not value):
         refuse("cache", value, "give a path or URL such as '.cache', a cache, a list of them, or None for no cache")
     if isinstance(value, (list, tuple)):
-        for layer in value:
-            if layer is None or isinstance(layer, (list, tuple)):
-                refuse("cache", value, "each layer must be a path, a URL or a cache")
-            _cache(layer)
-        return tuple(value)
+        return _layers(value)
+    if value is not None and not isinstance(value, (str, os.PathLike)):
+        lacking = [f"'{attribute}'" for attribute in ("key", "open") if not hasattr(value, attribute)]
+        if lacking:
+            refuse("cache", value, f"no cache: it has no {listed(lacking)}. A store becomes one as hypernodes.cache.StoreCache(store)")
     return value
+
+
+def _layers(value: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the layers of a list, with those of lists and layers inside it in their place."""
+    layers: list[Any] = []
+    for layer in value:
+        if layer is None:
+            refuse("cache", layer, "each layer must be a path, a URL or a cache")
+        inner = _cache(layer)
+        layers += inner if isinstance(inner, tuple) else getattr(inner, "layers", (inner,))
+    salts = list(dict.fromkeys(getattr(layer, "salt", "") for layer in layers))
+    if len(salts) > 1:
+        msg = (
+            f"cache=[…]: layers need the same salt, which is part of every signature; these have {listed(map(repr, salts))}\n"
+            f"  fix: give all of them one, also those that are named by a path or a URL: DiskCache('.cache', salt={salts[-1]!r})"
+        )
+        raise OptionError(msg)
+    return tuple(layers)
 
 
 def _retries(value: Any) -> int:

@@ -45,6 +45,8 @@ class SettingsFile:
         """Return a path of this file as seen from anywhere: a project's paths are relative to its ``pyproject.toml``."""
         if isinstance(value, list):
             return [self.anchored(each) for each in value]
+        if isinstance(value, Mapping):
+            return {key: self.anchored(each) if key == "path" else each for key, each in value.items()}
         if not isinstance(value, str) or not value or "://" in value:
             return value
         path = Path(value).expanduser()

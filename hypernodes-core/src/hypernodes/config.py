@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Never, cast
 
 import attrs
 
+from hypernodes import cache as caches
 from hypernodes import plugins
 from hypernodes._messages import did_you_mean, listed, picture
 from hypernodes._setting_checks import CHECKS, lacks, refuse
@@ -201,15 +202,9 @@ def make_callbacks(value: Any) -> tuple[PipelineCallback, ...]:
 def make_cache(value: Any) -> Any:
     """Return the cache that a setting stands for: a path is a ``DiskCache``, a URL a ``RemoteCache``, a list stands for layers."""
     value = validate("cache", value)
-    if isinstance(value, (list, tuple)):
-        from hypernodes.cache import layers
-
-        return layers([make_cache(layer) for layer in value])
-    if isinstance(value, (str, os.PathLike)):
-        from hypernodes.cache import cache_at
-
-        return cache_at(value)
-    return value
+    if isinstance(value, tuple):
+        return caches.cache_of(value)
+    return caches.cache_at(value) if isinstance(value, (str, os.PathLike)) else value
 
 
 def validate(name: str, value: Any) -> Any:
@@ -260,10 +255,17 @@ def _configured() -> list[tuple[str, str, Any, str]]:
 
 def _said(name: str, value: Any, where: str) -> Any:
     try:
-        return validate(name, value)
+        return validate(name, _with_tables(value) if name == "cache" else value)
     except OptionError as error:
         msg = f"{where}: {error}"
         raise ConfigError(msg) from None
+
+
+def _with_tables(value: Any) -> Any:
+    """Return a cache as a file names it, with the tables in it made caches."""
+    if isinstance(value, list):
+        return [_with_tables(each) for each in value]
+    return caches.cache_in(value) if isinstance(value, Mapping) else value
 
 
 def _files() -> list[SettingsFile]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hypernodes._messages import among
+from hypernodes._setting_checks import CHECKS, refuse
 from hypernodes.errors import ConfigError, OptionError
 
 if TYPE_CHECKING:
@@ -44,6 +46,16 @@ def size_from(value: int | str | None) -> int | None:
         raise OptionError(f"{value!r} is no size: give a number of bytes, or a text such as '10 GB'")
     number, unit, binary = found.groups()
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
+
+
+def _flag(_setting: object, field: Any, value: object) -> None:
+    if not isinstance(value, bool):
+        refuse(field.name, value, "give True or False")
+
+
+def _word(_setting: object, field: Any, value: object) -> None:
+    if not isinstance(value, str):
+        refuse(field.name, value, "give a text")
 
 
 class _Setting:
@@ -160,8 +172,8 @@ class DiskCache(_StoredSetting):
     """
 
     path: str = attrs.field(default=".cache", converter=_text)
-    read_only: bool = attrs.field(default=False, kw_only=True)
-    salt: str = attrs.field(default="", kw_only=True)
+    read_only: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    salt: str = attrs.field(default="", kw_only=True, validator=_word)
     max_size: int | None = attrs.field(default=None, converter=size_from, kw_only=True)
 
     def key(self) -> tuple[Any, ...]:
@@ -191,8 +203,8 @@ class StoreCache(_StoredSetting):
 
     store: CacheStore
     name: str = "the cache"
-    read_only: bool = attrs.field(default=False, kw_only=True)
-    salt: str = attrs.field(default="", kw_only=True)
+    read_only: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    salt: str = attrs.field(default="", kw_only=True, validator=_word)
     max_size: int | None = attrs.field(default=None, converter=size_from, kw_only=True)
 
     def key(self) -> tuple[Any, ...]:
@@ -222,14 +234,15 @@ class RemoteCache(_StoredSetting):
 
     url: str
     storage_options: Mapping[str, Any] | None = attrs.field(default=None, eq=False)
-    read_only: bool = attrs.field(default=False, kw_only=True)
-    salt: str = attrs.field(default="", kw_only=True)
+    read_only: bool = attrs.field(default=False, kw_only=True, validator=_flag)
+    salt: str = attrs.field(default="", kw_only=True, validator=_word)
     max_size: int | None = attrs.field(default=None, converter=size_from, kw_only=True)
 
     def __repr__(self) -> str:
         from hypernodes.cache._urls import redacted
 
-        return f"RemoteCache({redacted(self.url)!r})"
+        said = {"read_only": self.read_only, "salt": self.salt, "max_size": self.max_size}
+        return f"RemoteCache({', '.join([repr(redacted(self.url)), *(f'{name}={value!r}' for name, value in said.items() if value)])})"
 
     def key(self) -> tuple[Any, ...]:
         """Return what equal caches have in common."""
@@ -275,7 +288,7 @@ class MemoryCache(_Setting):
     """
 
     max_size: int | None = attrs.field(default=None, converter=size_from)
-    salt: str = ""
+    salt: str = attrs.field(default="", validator=_word)
     _number: int = attrs.field(factory=lambda: next(_NUMBERS), init=False, repr=False)
 
     def key(self) -> tuple[Any, ...]:
@@ -292,24 +305,36 @@ class MemoryCache(_Setting):
         return (MemoryCache, (self.max_size, self.salt))
 
 
-@attrs.frozen
+def _flat(layers: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the caches that layers stand for, each place once."""
+    found: dict[Any, Any] = {}
+    for layer in CHECKS["cache"](list(layers)):
+        cache = cache_at(layer) if isinstance(layer, (str, os.PathLike)) else layer
+        found.setdefault(cache.key(), cache)
+    return tuple(found.values())
+
+
+@attrs.frozen(repr=False)
 class Layers(_Setting):
     """Several caches, one behind the other; what ``cache=[".cache", "s3://team/p"]`` stands for.
 
     What one does not have is looked for in the next, and kept in those before it when it is read. Results go to all of them.
 
     Args:
-        layers: The caches, nearest first.
+        layers: Caches, paths and URLs, nearest first; layers among them stand for their own.
 
     Raises:
-        OptionError: Their salts differ.
+        OptionError: Their salts differ, or there are none.
     """
 
-    layers: tuple[Any, ...]
+    layers: tuple[Any, ...] = attrs.field(converter=_flat)
 
     def __attrs_post_init__(self) -> None:
-        if len({getattr(layer, "salt", "") for layer in self.layers}) > 1:
-            raise OptionError(f"layers of one cache need the same salt, which is part of every signature: {list(self.layers)!r}")
+        if not self.layers:
+            raise OptionError("there are no layers; fix: give at least one cache, or cache=None for none")
+
+    def __repr__(self) -> str:
+        return f"Layers([{', '.join(map(repr, self.layers))}])"
 
     @property
     def salt(self) -> str:
@@ -333,7 +358,25 @@ class Layers(_Setting):
         return LayeredCache([open_cache(layer) for layer in self.layers])
 
 
-def layers(caches: list[Any]) -> Any:
-    """Return one cache for several: each place once, one alone as itself, ``None`` for none."""
-    found = list({cache.key(): cache for cache in caches}.values())
-    return Layers(tuple(found)) if len(found) > 1 else found[0] if found else None
+def cache_of(layers: Sequence[Any]) -> Any:
+    """Return the cache that a list stands for: ``None`` for an empty one, and a single one as itself."""
+    if not layers:
+        return None
+    found = Layers(layers)
+    return found if len(found.layers) > 1 else found.layers[0]
+
+
+def cache_in(table: Mapping[str, Any]) -> DiskCache | RemoteCache:
+    """Return the cache that a table of a configuration file stands for: its ``path`` or ``url``, and its settings.
+
+    Raises:
+        OptionError: The table says something else.
+    """
+    kind = RemoteCache if "url" in table else DiskCache
+    known = [field.name for field in attrs.fields(kind)]
+    for name in table:
+        if name not in known:
+            raise OptionError(f"cache: {kind.__name__} takes no '{name}'; {among(name, known)}")
+    if not isinstance(table.get("url", table.get("path")), str):
+        raise OptionError("cache: a table gives the 'path' or the 'url' of a cache as a text")
+    return kind(**table)

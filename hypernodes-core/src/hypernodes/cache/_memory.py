@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ class MemoryKept(Cache):
         self._history: dict[tuple[str, str], list[Entry]] = {}
         self._fates: dict[bytes, str] = {}
         self._manifests: dict[bytes, dict[str, str]] = {}
+        self._barriers: list[tuple[float, str | None, str | None]] = []
         self._held: OrderedDict[int, tuple[Entry, int]] = OrderedDict()  # least recently used first
         self._size = 0
         self._lock = threading.RLock()
@@ -108,9 +110,14 @@ class MemoryKept(Cache):
                 for each in entry.keys:
                     self._index[each] = attrs.evolve(entry, deterministic=False)
 
+    def is_barred(self, entry: Entry) -> bool:
+        """Whether a result, wherever it is kept, was invalidated here after it was made."""
+        return any(entry.created <= when and entry.origin.is_of(node, pipeline) for when, node, pipeline in self._barriers)
+
     def invalidate(self, node: str | None = None, pipeline: str | None = None) -> int:
         """Forget results."""
         with self._lock:
+            self._barriers.append((time.time(), node, pipeline))
             found = {id(entry.location) for entry in self._index.values() if entry.origin.is_of(node, pipeline)}
             for key in [key for key, entry in self._index.items() if id(entry.location) in found]:
                 entry = self._index.pop(key)

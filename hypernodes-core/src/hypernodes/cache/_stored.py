@@ -141,7 +141,7 @@ class StoredCache(Cache):
         return attrs.evolve(entry, deterministic=False) if entry.keys[0] in self._index.marks else entry
 
     def is_barred(self, entry: Entry) -> bool:
-        """Whether a result was invalidated after it was made."""
+        """Whether a result, wherever it is kept, was invalidated here after it was made."""
         if not self._index.barriers:
             return False
         made = entry.created * 1_000_000
@@ -321,8 +321,13 @@ class StoredCache(Cache):
             used, self.used = self.used, set()
             self.outbox.note_uses(used)
         self.outbox.flush()
-        if self.max_size is not None and size_of(self) > self.max_size:
-            self.collect(max_size=self.max_size * 9 // 10)  # and some more, so that it is not asked for again at once
+        if self.max_size is None:
+            return
+        try:
+            if size_of(self) > self.max_size:
+                self.collect(max_size=self.max_size * 9 // 10)  # and some more, so that it is not asked for again at once
+        except Exception as error:  # noqa: BLE001 - as above
+            self.fault("make room", error)
 
     def clear(self) -> int:
         """Forget all results, and delete what they take."""
@@ -367,19 +372,26 @@ class StoredCache(Cache):
 
     knows_pieces = True
 
-    def piece(self, key: bytes) -> tuple[Any, Any, Any] | None:
+    def piece(self, key: bytes, after: int = 0) -> tuple[Any, Any, Any] | None:
         """Return what is known of one output of a piece of a map, unless anything was taken back since it was noted."""
         place = self._index.chunks.get(key)
         block = None if place is None else self.block(*place)
         if block is None:
             return None
         try:
-            found: tuple[Any, Any, Any] = block.notes.chunks[key]
+            classes, counts, places = block.notes.chunks[key]
+            if not all(type(one) is str and type(other) is bytes for one, other in classes):
+                return None
+            if not all(type(one) is str and type(other) is int for one, other in counts.items()):
+                return None
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
             self.fault("read", error)
             return None
-        taken_back = [*(when for when, _, _ in self._index.barriers), *self._index.marks.values()]
-        return None if taken_back and max(taken_back) >= block.time else found
+        return None if max(after, self.taken_back()) >= block.time else (classes, counts, places)
+
+    def taken_back(self) -> int:
+        """Return when a result was last invalidated or found to vary."""
+        return max((*(when for when, _, _ in self._index.barriers), *self._index.marks.values()), default=0)
 
     def keep_piece(self, key: bytes, known: tuple[Any, Any], column: Sequence[Entry]) -> None:
         """Note where the results of a piece are: runs of places in one block."""

@@ -95,13 +95,13 @@ class Spot:
         payloads: The bytes of each part, while they are held in memory.
         block: What gives the block.
         position: The entry's place in it.
-        layer: Which of several caches has it.
+        place: Which of several layers have the result; see ``layered``.
     """
 
     payloads: Sequence[bytes] | None
     block: Any = None
     position: int = 0
-    layer: int = 0
+    place: Any = None
 
 
 def is_of(where: tuple[str, str], node: str | None, pipeline: str | None) -> bool:

@@ -145,9 +145,18 @@ class Cache(ABC):
 
     knows_pieces = False  # whether ``piece`` may answer
 
-    def piece(self, key: bytes) -> tuple[Any, Any, Any] | None:
-        """Return what is known of one output of a piece of a map: what it depends on, what it counts for, where its values are."""
+    def piece(self, key: bytes, after: int = 0) -> tuple[Any, Any, Any] | None:
+        """Return what is known of one output of a piece of a map: what it depends on, what it counts for, where its values are.
+
+        Args:
+            key: Stands for the output and the piece.
+            after: What was noted up to this time does not count, in microseconds since the epoch.
+        """
         return None
+
+    def taken_back(self) -> int:
+        """Return when a result was last taken back, in microseconds since the epoch; pieces noted up to then do not count."""
+        return 0
 
     def entries_at(self, places: Any) -> list[Entry]:
         """Return the entries of a piece; none where some are gone."""
@@ -159,6 +168,10 @@ class Cache(ABC):
     def read_places(self, places: Any, part: int) -> list[Any] | None:
         """Return one output of a piece; ``None`` where some value cannot be read."""
         return None
+
+    def is_barred(self, entry: Entry) -> bool:
+        """Whether a result, wherever it is kept, was invalidated here after it was made."""
+        return False
 
     @abstractmethod
     def invalidate(self, node: str | None = None, pipeline: str | None = None) -> int:
@@ -186,6 +199,7 @@ class Cache(ABC):
         """In a child process, leave to the parent what it has not written yet."""
 
     may_pickle = True  # whether results that are read by running code may be kept
+    read_only = False  # whether nothing is kept
 
     def end_note(self) -> str | None:
         """Return what to say at the end of a run."""

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-HIDDEN: Final = "***"
+from hypernodes.cache._secrets import HIDDEN
+from hypernodes.cache._secrets import redacted as without_secrets
+
 _SECRET: Final = re.compile(r"secret|token|passw|credential|api_?key|private", re.IGNORECASE)
-_USER_IN_URL: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def show(text: str = "") -> None:
@@ -30,17 +31,17 @@ def show_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def redacted(value: Any, key: str = "") -> Any:
-    """Return a value without what looks like a secret: by its key, or as user and password in a URL."""
+    """Return a value without what looks like a secret: by its key, or inside a text."""
     if isinstance(value, Mapping):
         return {name: redacted(each, str(name)) for name, each in value.items()}
     if key and _SECRET.search(key):
         return HIDDEN
     if isinstance(value, (list, tuple)):
         return [redacted(each) for each in value]
-    return _USER_IN_URL.sub(HIDDEN, value) if isinstance(value, str) else value
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
-    return _USER_IN_URL.sub(HIDDEN, repr(value))
+    return without_secrets(repr(value))
