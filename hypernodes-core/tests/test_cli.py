@@ -458,7 +458,7 @@ def test_cache_info_and_forgetting(tmp_path: Path, capsys: pytest.CaptureFixture
     pipeline.with_cache(str(tmp_path / "c")).map({"x": [1, 2, 3]}, map_over="x")
     place = ["--cache", str(tmp_path / "c")]
     assert main(["cache", "info", *place]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["  p/one           3", "  p/two           3"]
+    assert capsys.readouterr().out.splitlines()[2:] == ["  p/one           3", "  p/two           3"]
     assert main(["cache", "invalidate", "two", *place, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"forgotten": 3}
     assert main(["cache", "info", *place, "--json"]) == 0

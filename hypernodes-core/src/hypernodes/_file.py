@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import attrs
 
 from hypernodes._messages import picture
 from hypernodes.errors import InputError, OptionError
+
+FILE_MARK: Final = "file:"  # how a file stands among what a value depends on
 
 
 def _text_of(path: Any) -> str:

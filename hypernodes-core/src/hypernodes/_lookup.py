@@ -12,13 +12,13 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from hypernodes._file import FILE_MARK
 from hypernodes._job import Job, Site
 from hypernodes._program import InnerStep
 from hypernodes.cache.entry import Entry, Origin
 from hypernodes.cache.opened import Cache, open_cache
 from hypernodes.errors import CacheWarning
 from hypernodes.identity import values
-from hypernodes.identity._encoding import FILE_MARK
 from hypernodes.identity.code import CodeIdentity, code_identity
 from hypernodes.identity.environment import Environment, environment
 from hypernodes.identity.signature import framed, prefix_of

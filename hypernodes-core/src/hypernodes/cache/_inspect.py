@@ -13,6 +13,7 @@ from hypernodes.cache._gc import size_of
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import JOURNALS, OBJECTS, SEGMENTS, parsed
 from hypernodes.cache._reader import read_table
+from hypernodes.cache.entry import Entry, is_of
 
 if TYPE_CHECKING:
     from hypernodes.cache._stored import StoredCache
@@ -91,10 +92,61 @@ class Verified:
     problems: tuple[str, ...]
 
 
+def history(cache: StoredCache, where: tuple[str, str], most: int | None = None) -> Iterator[Entry]:
+    """Yield what was kept of a node, newest first, also what was forgotten.
+
+    Args:
+        cache: The cache.
+        where: Name of the pipeline and id of the node.
+        most: How many entries are enough.
+    """
+    count = 0
+    for entry in reversed(cache.outbox.group):
+        if (entry.origin.pipeline, entry.origin.node) == where:
+            count += 1
+            yield entry
+    for holder, number in list(cache.catalog.index.blocks_of(where)):
+        if most is not None and count >= most:
+            return
+        for entry in reversed(cache.entries_of(holder, number)):
+            if (entry.origin.pipeline, entry.origin.node) == where:
+                count += 1
+                yield entry
+
+
+def entries(cache: StoredCache, node: str | None = None, pipeline: str | None = None) -> Iterator[Entry]:
+    """Yield the entries of some nodes that still count."""
+    found = {(entry.origin.pipeline, entry.origin.node) for entry in cache.outbox.group}
+    for where in sorted(found.union(*(holder.nodes for holder in cache.catalog.index.holders.values()))):
+        if is_of(where, node, pipeline):
+            yield from (entry for entry in history(cache, where) if not cache.is_barred(entry))
+
+
+def nodes(cache: StoredCache) -> dict[tuple[str, str], int]:
+    """Return how many results there are of each pipeline and node."""
+    found: dict[tuple[str, str], set[bytes]] = {}
+    for entry in entries(cache):
+        found.setdefault((entry.origin.pipeline, entry.origin.node), set()).add(entry.keys[0])
+    return {where: len(keys) for where, keys in sorted(found.items())}
+
+
+def number_of_results(cache: StoredCache) -> int:
+    """Return how many results there are."""
+    if cache.catalog.index.barriers:
+        return len({entry.keys[0] for entry in entries(cache)})
+    found = {entry.keys[0] for entry in cache.outbox.group}
+    for holder in list(cache.catalog.index.holders.values()):
+        for number in range(len(holder.starts)):
+            block = cache.block(holder, number)
+            if block is not None:
+                found.update(keys[0] for keys in block.keys)
+    return len(found)
+
+
 def listed(cache: StoredCache, node: str | None, pipeline: str | None) -> Iterator[Listed]:
     """Yield the results of some nodes, each once, newest first within a node."""
     seen = set()
-    for entry in cache.entries(node, pipeline):
+    for entry in entries(cache, node, pipeline):
         if entry.keys[0] in seen:
             continue
         seen.add(entry.keys[0])

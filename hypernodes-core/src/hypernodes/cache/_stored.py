@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from hypernodes._file import FILE_MARK
 from hypernodes._hashing import digest
+from hypernodes.cache import _inspect
 from hypernodes.cache._blocks import Apart, Block, Foreign, Unreadable
 from hypernodes.cache._catalog import Catalog
 from hypernodes.cache._gc import Collected, collect, size_of
@@ -20,7 +24,7 @@ from hypernodes.cache._shelf import Shelf
 from hypernodes.cache._storage import Storage
 from hypernodes.cache._tables import ALIAS, packed, unpacked
 from hypernodes.cache._writer import Writer
-from hypernodes.cache.entry import Entry, is_of
+from hypernodes.cache.entry import Entry
 from hypernodes.cache.opened import GONE, NODE_HISTORY, Cache
 from hypernodes.cache.store import CacheStore, LocalStore
 from hypernodes.cache.trust import Verdict, keyring_for
@@ -71,23 +75,7 @@ class StoredCache(Cache):
 
     def __len__(self) -> int:
         with self.outbox.lock:
-            if not self._index.barriers:
-                return len(set(self._first_keys()))
-            return len({entry.keys[0] for entry in self.entries()})
-
-    def _first_keys(self) -> Iterator[bytes]:
-        yield from (entry.keys[0] for entry in self.outbox.group)
-        for holder in list(self._index.holders.values()):
-            for number in range(len(holder.starts)):
-                block = self.block(holder, number)
-                yield from (keys[0] for keys in block.keys) if block is not None else ()
-
-    def entries(self, node: str | None = None, pipeline: str | None = None) -> Iterator[Entry]:
-        """Yield the entries of some nodes that still count."""
-        found = {(entry.origin.pipeline, entry.origin.node) for entry in self.outbox.group}
-        for where in found.union(*(holder.nodes for holder in self._index.holders.values())):
-            if is_of(where, node, pipeline):
-                yield from (entry for entry in self._history(where) if not self.is_barred(entry))
+            return _inspect.number_of_results(self)
 
     # -- looking up -----------------------------------------------------------------------------------------------
 
@@ -132,7 +120,7 @@ class StoredCache(Cache):
             entry = block.entry(position, (holder, number))
             if key not in entry.keys or self.is_barred(entry):
                 return None
-            if not block.trusted and any(part.codec == "pickle" for part in entry.parts):
+            if not block.trusted and not all(part.codec != "pickle" and _harmless(part.classes) for part in entry.parts):
                 return None  # nobody vouches for code
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
             self.fault("read", error)
@@ -227,21 +215,7 @@ class StoredCache(Cache):
 
     def of_node(self, pipeline: str, node: str) -> list[Entry]:
         """Return what was kept of a node, newest first, also what is no longer there."""
-        return list(self._history((pipeline, node), NODE_HISTORY))
-
-    def _history(self, where: tuple[str, str], most: int | None = None) -> Iterator[Entry]:
-        count = 0
-        for entry in reversed(self.outbox.group):
-            if (entry.origin.pipeline, entry.origin.node) == where:
-                count += 1
-                yield entry
-        for holder, number in list(self._index.blocks_of(where)):
-            if most is not None and count >= most:
-                return
-            for entry in reversed(self.entries_of(holder, number)):
-                if (entry.origin.pipeline, entry.origin.node) == where:
-                    count += 1
-                    yield entry
+        return list(_inspect.history(self, (pipeline, node), NODE_HISTORY))
 
     def entries_of(self, holder: Holder, number: int) -> list[Entry]:
         """Return what is in a block; nothing where it cannot be read."""
@@ -254,10 +228,7 @@ class StoredCache(Cache):
 
     def nodes(self) -> dict[tuple[str, str], int]:
         """Return how many results there are of each pipeline and node."""
-        found: dict[tuple[str, str], set[bytes]] = {}
-        for entry in self.entries():
-            found.setdefault((entry.origin.pipeline, entry.origin.node), set()).add(entry.keys[0])
-        return {where: len(keys) for where, keys in sorted(found.items())}
+        return _inspect.nodes(self)
 
     def fate(self, key: bytes) -> str | None:
         """Return what became of a key that was here once: ``"invalidated"``."""
@@ -308,7 +279,7 @@ class StoredCache(Cache):
         """Forget results; see ``DiskCache.invalidate``."""
         with self.outbox.lock:
             self.outbox.write()
-            found = len({entry.keys[0] for entry in self.entries(node, pipeline)})
+            found = len({entry.keys[0] for entry in _inspect.entries(self, node, pipeline)})
             self.outbox.said.barriers.append((time.time_ns() // 1000, node, pipeline))
         self.flush()
         return found
@@ -387,6 +358,8 @@ class StoredCache(Cache):
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
             self.fault("read", error)
             return None
+        if not block.trusted and not _harmless(classes):
+            return None
         return None if max(after, self.taken_back()) >= block.time else (classes, counts, places)
 
     def taken_back(self) -> int:
@@ -442,3 +415,11 @@ class StoredCache(Cache):
                 return []
             found += [entries[position] for position in unpacked("H", positions)]
         return found
+
+
+def _harmless(classes: Iterable[tuple[str, bytes]]) -> bool:
+    """Whether asking what some classes and files are now imports no module and opens nothing but files."""
+    return all(
+        Path(name.removeprefix(FILE_MARK)).is_file() if name.startswith(FILE_MARK) else name.partition(":")[0] in sys.modules
+        for name, _ in classes
+    )

@@ -18,7 +18,6 @@ from hypernodes._hashing import SIZE, digest
 Classes: TypeAlias = "tuple[tuple[str, bytes], ...]"
 Leaf: TypeAlias = "Callable[[Any], bytes]"
 
-FILE_MARK: Final = "file:"  # how a file stands among what a value depends on
 NONE: Final = b"N"
 FALSE: Final = b"F"
 TRUE: Final = b"T"

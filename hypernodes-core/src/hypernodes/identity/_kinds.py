@@ -9,11 +9,11 @@ import sys
 import types
 from typing import Any, Final
 
-from hypernodes._file import File
+from hypernodes._file import FILE_MARK, File
 from hypernodes._stateful.stand_in import StandIn
 from hypernodes.identity import _arrays, _files, _tables
 from hypernodes.identity._attributes import found_in, reader_of
-from hypernodes.identity._encoding import FILE_MARK, Known, Parts, Unidentifiable, by_name, head, named, of_str
+from hypernodes.identity._encoding import Known, Parts, Unidentifiable, by_name, head, named, of_str
 from hypernodes.identity._objects import handler_by_key, handler_of_object, raising, sensible
 from hypernodes.identity._owner import full_name, module_of, of_library, resolved, type_name
 from hypernodes.identity._plain import CONTAINERS, LEAVES, Handler, items_of
