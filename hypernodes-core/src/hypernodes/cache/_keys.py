@@ -171,7 +171,7 @@ def base64_bytes(text: str) -> bytes | None:
 @functools.lru_cache(maxsize=16)  # every shared cache that is opened asks again, and it takes 30 ms
 def _stretched(text: str) -> bytes | None:
     try:
-        return hashlib.scrypt(text.encode("utf-8", "surrogateescape"), salt=_PASSPHRASE_CONTEXT, n=2**14, r=8, p=1, dklen=_SIZE)
+        return hashlib.scrypt(text.encode("utf-8", "surrogatepass"), salt=_PASSPHRASE_CONTEXT, n=2**14, r=8, p=1, dklen=_SIZE)
     except (AttributeError, ValueError, MemoryError):  # built without scrypt, or forbidden by the machine's policy
         return None
 
