@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from hypernodes.cache._blocks import Check, Foreign
+from hypernodes.cache._blocks import Block, Check, Foreign
 from hypernodes.cache._index import Holder, Index, read_directory
 from hypernodes.cache._names import JOURNALS, SEGMENTS, SegmentName, is_left_over, parsed
 from hypernodes.cache._reader import blocks_after, read_table
@@ -49,8 +49,8 @@ class Catalog:
         if self._store.remote:
             self._shelf.put([(str(name), ending[name.table :]), (str(name) + _TABLE, ending[: name.table])])
 
-    def refresh(self, mine: str | None) -> list[Holder]:
-        """Take what is new; return journals whose writers are gone.
+    def refresh(self, mine: str | None) -> tuple[list[Holder], list[str]]:
+        """Take what is new; return journals whose writers are gone, and names of those that are of no use any more.
 
         Args:
             mine: The id of the journal that this process writes.
@@ -59,14 +59,20 @@ class Catalog:
         if stamp is None or stamp != self._stamp:
             self._take_segments(set(self._store.list(SEGMENTS)))
             self._stamp = stamp
-        left = []
+        left, useless = [], []
         for name in sorted(self._journals.list(JOURNALS)) if self._journals is not None else ():
             holder_id = name.removeprefix(JOURNALS)
-            if holder_id != mine:
-                holder = self._take_journal(name, holder_id)
-                if holder is not None and is_left_over(holder_id):
-                    left.append(holder)
-        return left
+            if holder_id == mine:
+                continue
+            known = self.index.holders.get(holder_id)
+            if holder_id in self.index.gone or (known is not None and known.name != name):  # a segment by now, or was one
+                if is_left_over(holder_id) and (known is None or not self._added(name, known)):
+                    useless.append(name)
+                continue
+            holder = self._take_journal(name, holder_id)
+            if holder is not None and is_left_over(holder_id):
+                left.append(holder)
+        return left, useless
 
     def _take_segments(self, names: set[str]) -> None:
         for gone in [each for each in self.index.holders.values() if each.name in self._seen and each.name not in names]:
@@ -74,7 +80,7 @@ class Catalog:
         for name in sorted(names - self._seen):
             self._seen.add(name)
             said = parsed(name)
-            if said is not None and name not in self.index.condemned:
+            if said is not None and said.holder_id not in self.index.gone:
                 self._take_segment(said)
         fetched, self._fetched = self._fetched, []
         if fetched and (self._store.remote or len(fetched) >= SHELVED):
@@ -140,15 +146,9 @@ class Catalog:
     def _take_journal(self, name: str, holder_id: str) -> Holder | None:
         """Read what has been added to another process's journal; return it, if all that is in it can be read."""
         known = self.index.holders.get(holder_id)
-        if known is not None and known.name != name:
-            return None  # a segment by now
         holder = known or Holder(holder_id, name, self._journals)
-        try:
-            blocks = blocks_after(self._journals, name, holder, self._check)
-        except (KeyError, Foreign):
-            return None
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fault("read", error)
+        blocks = self._added(name, holder)
+        if blocks is None:
             return None
         for block, length in blocks:
             number = holder.add_block(block, length)
@@ -157,3 +157,13 @@ class Catalog:
         if known is None:
             self.index.take(holder)
         return holder
+
+    def _added(self, name: str, holder: Holder) -> list[tuple[Block, int]] | None:
+        """Return the blocks that a journal has besides those that are known; ``None`` where it cannot be read."""
+        try:
+            return blocks_after(self._journals, name, holder, self._check)
+        except (KeyError, Foreign):
+            return None
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fault("read", error)
+            return None

@@ -176,7 +176,7 @@ class _Collection:
         there = {*cache.store.list(SEGMENTS), *cache.store.list(OBJECTS)}
         condemned = dict.fromkeys([holder.name for holder in gone], self.now)
         condemned |= dict.fromkeys([name for name in there if name.startswith(OBJECTS) and name not in stay], self.now)
-        condemned |= {name: since for name, since in self.index.condemned.items() if name in there and name not in stay}
+        condemned |= {name: since for name, since in self._condemned_before(there).items() if name not in stay}
         due = {name for name, since in condemned.items() if since <= self.now - self.grace * 1e6}
         stray = set(cache.store.left_over(max(self.grace, GRACE_S))) if hasattr(cache.store, "left_over") else set()
         waiting = {name: since for name, since in condemned.items() if name not in due}
@@ -189,6 +189,16 @@ class _Collection:
         freed = sum(unit.size for unit in units if unit.reason)
         freed += sum({name: size for unit in units for name, size in unit.objects.items() if f"{OBJECTS}{name.hex()}" not in stay}.values())
         return Collected(dropped, len(gone), tuple(sorted(due | stray)), tuple(sorted(waiting)), before, before - freed)
+
+    def _condemned_before(self, there: AbstractSet[str]) -> dict[str, int]:
+        """Return what is condemned already and still there, under whatever name it came back."""
+        since = {segment.holder_id: time for name, time in self.index.condemned.items() if (segment := parsed(name)) is not None}
+        found = {name: time for name, time in self.index.condemned.items() if name in there}
+        for name in there:
+            segment = parsed(name)
+            if segment is not None and segment.holder_id in since:
+                found.setdefault(name, since[segment.holder_id])
+        return found
 
     # -- what goes ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ import attrs
 
 from hypernodes._hashing import digest
 from hypernodes.cache._blocks import Block, Check, Foreign, Notes, Tagger, Unreadable, plain, understanding
+from hypernodes.cache._names import parsed
 from hypernodes.cache._tables import ALIAS, PRINT, Live, Table, packed, table_of, unpacked
 from hypernodes.cache.entry import Entry
 
@@ -221,6 +222,7 @@ class Index:
         barriers: What was invalidated: when, the node and the pipeline.
         used: When blocks were last used, by holder and number, where that is on record.
         condemned: Blobs that no longer count, and since when.
+        gone: Ids of the segments among them; whatever else bears one, such as a journal that came back, counts no more either.
         moved: Where the blocks of condemned segments are now.
     """
 
@@ -232,6 +234,7 @@ class Index:
         self.barriers: list[tuple[int, str | None, str | None]] = []
         self.used: dict[str, dict[int, int]] = {}
         self.condemned: dict[str, int] = {}
+        self.gone: set[str] = set()
         self.moved: dict[str, dict[int, tuple[Holder, int]]] = {}
         self._load = load
         self._live = Live()
@@ -243,7 +246,7 @@ class Index:
 
     def take(self, holder: Holder) -> None:
         """Add a holder, unless it is condemned."""
-        if holder.name in self.condemned:
+        if holder.id in self.gone:
             return
         self.holders[holder.id] = holder
         if holder.keys is None:
@@ -287,7 +290,10 @@ class Index:
             self.moved.setdefault(holder_id, {}).update((old, (holder, new)) for old, new in places)
         for name, time in notes.condemned.items():
             self.condemned.setdefault(name, time)
-        for gone in [each for each in self.holders.values() if each.name in notes.condemned]:
+            segment = parsed(name)
+            if segment is not None:
+                self.gone.add(segment.holder_id)
+        for gone in [each for each in self.holders.values() if each.id in self.gone]:
             self.drop(gone)
 
     def drop(self, holder: Holder) -> None:

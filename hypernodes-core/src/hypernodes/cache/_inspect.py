@@ -194,7 +194,7 @@ class _Verification:
         for name in sorted(self.cache.store.list(SEGMENTS)):
             said = parsed(name)
             holder = None if said is None else index.holders.get(said.holder_id)
-            if name in index.condemned:
+            if said is not None and said.holder_id in index.gone:
                 continue
             if said is None:
                 self.problems.append(f"{name}: this is no segment's name")

@@ -319,20 +319,27 @@ class StoredCache(Cache):
         self.store.begin_run()
         if self.journals is not None:
             self.journals.begin_run()
-        for left in self.refresh_index():
-            if not self.read_only:
-                self.outbox.adopt(left)
+        left, useless = self.refresh_index()
+        if self.read_only:
+            return
+        for each in left:
+            self.outbox.adopt(each)
+        if useless and self.journals is not None:
+            try:
+                self.journals.delete(useless)
+            except Exception as error:  # noqa: BLE001 - they only take room
+                self.fault("write", error)
 
-    def refresh_index(self) -> list[Holder]:
-        """Learn what others have written; return journals whose writers are gone."""
+    def refresh_index(self) -> tuple[list[Holder], list[str]]:
+        """Learn what others have written; see ``Catalog.refresh``."""
         with self.outbox.lock:
             try:
-                left = self.catalog.refresh(self.outbox.mine)
+                found = self.catalog.refresh(self.outbox.mine)
             except Exception as error:  # noqa: BLE001 - what cannot be listed holds nothing
                 self.fault("list", error)
-                return []
+                return [], []
             self.shared = self.shared or any(each != self.host for holder in self._index.holders.values() for each in holder.writers)
-            return left
+            return found
 
     def after_fork(self) -> None:
         """In a child process, leave to the parent what it has not written yet."""

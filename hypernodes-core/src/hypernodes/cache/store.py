@@ -105,7 +105,10 @@ class LocalStore:
             try:
                 left = memoryview(data)
                 while left:
-                    left = left[disk.write(descriptor, left) :]
+                    written = disk.write(descriptor, left)
+                    if not written:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    left = left[written:]
                 disk.sync(descriptor)
             finally:
                 disk.close(descriptor)
