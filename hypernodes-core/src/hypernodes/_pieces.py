@@ -31,6 +31,53 @@ _HARMLESS: Final = events.VALUES | events.MAP_START | events.MAP_END
 Counts = dict[str, int]
 
 
+@attrs.frozen
+class Found:
+    """What a piece remembers of an entry: what it is found by, so that the rest of it can go.
+
+    Attributes:
+        keys: Its signatures.
+        location: Where the store keeps its values; known once they are written.
+    """
+
+    keys: tuple[bytes, ...]
+    location: object
+
+
+@attrs.define(eq=False)
+class Output:
+    """What a piece remembers of one requested output.
+
+    Attributes:
+        keys: The signatures of each entry.
+        locations: Where the values of each are.
+        classes: The user's classes and files that some of them depend on.
+        stands: Whether all of them stand for what their nodes always give.
+    """
+
+    keys: list[tuple[bytes, ...]] = attrs.field(factory=list)
+    locations: list[object] = attrs.field(factory=list)
+    classes: set[tuple[str, bytes]] = attrs.field(factory=set)
+    stands: bool = True
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry]) -> Output:
+        """Return what has to be remembered of some entries."""
+        return cls(
+            [entry.keys for entry in entries],
+            [entry.location for entry in entries],
+            {each for entry in entries for part in entry.parts if part.classes for each in part.classes},
+            all(entry.deterministic for entry in entries),
+        )
+
+    def add(self, other: Output) -> None:
+        """Append what comes after it."""
+        self.keys += other.keys
+        self.locations += other.locations
+        self.classes |= other.classes
+        self.stands = self.stands and other.stands
+
+
 @attrs.define(eq=False)
 class Piece:
     """A piece that is being made.
@@ -38,13 +85,13 @@ class Piece:
     Attributes:
         keys: The key of each requested output.
         left: Blocks that are not done.
-        entries: Per block, by its number, the entries of each requested output; ``None`` once something was not kept.
+        outputs: Per block, by its number, what is remembered of each requested output; ``None`` once something was not kept.
         counts: How many results of each node there are.
     """
 
     keys: list[bytes]
     left: int = 0
-    entries: dict[int, list[list[Entry]]] | None = attrs.field(factory=dict)
+    outputs: dict[int, list[Output]] | None = attrs.field(factory=dict)
     counts: Counts = attrs.field(factory=dict)
 
 
@@ -149,24 +196,26 @@ class Pieces:
             return
         entries, result.entries = result.entries, None
         if entries is None or result.failure is not None or any(counts[2] for counts in result.tally.values()):
-            piece.entries = None
-        elif piece.entries is not None:
-            piece.entries[result.index] = entries
+            piece.outputs = None
+        elif piece.outputs is not None:
+            piece.outputs[result.index] = [Output.of(column) for column in entries]
         for node, (cached, ran, *_) in result.tally.items():
             piece.counts[node] = piece.counts.get(node, 0) + cached + ran
         self.close(piece)
 
     def _keep(self, piece: Piece) -> None:
         """Note where everything of a piece is."""
-        if piece.entries is None:
+        if piece.outputs is None:
             return
-        for output, (key, (shape, _)) in enumerate(zip(piece.keys, self._outputs, strict=True)):
-            column = [entry for number in sorted(piece.entries) for entry in piece.entries[number][output]]
-            if not all(entry.deterministic for entry in column):
+        for number, (key, (shape, _)) in enumerate(zip(piece.keys, self._outputs, strict=True)):
+            output = Output()
+            for block in sorted(piece.outputs):
+                output.add(piece.outputs[block][number])
+            if not output.stands:
                 continue
-            classes = {each for entry in column for part in entry.parts if part.classes for each in part.classes}
             counts = {node: count for node, count in piece.counts.items() if node in shape.nodes}
-            self._cache.keep_piece(key, (sorted(classes), counts), column)
+            column: Any = list(map(Found, output.keys, output.locations))
+            self._cache.keep_piece(key, (sorted(output.classes), counts), column)
 
 
 @attrs.frozen
