@@ -213,11 +213,17 @@ class Demand:
             for item in items:
                 self._must_run(k, item)
             return
-        sources = self._sources[k]
+        sources, deep = self._sources[k], self._deep[k]
         asked: list[int] = []
         keys: list[bytes] = []
+        alike = deep is not None and not self._made_slots[k]  # made of inputs alone, both signatures are the same
         for item in items:
             if self.state[k][item] != UNDECIDED:
+                continue
+            if alike and (signature := deep[item]) is not None:  # type: ignore[index]
+                self._shallow[k][item] = signature
+                asked.append(item)
+                keys.append(signature)
                 continue
             references: list[bytes] = []
             unknown: set[int] = set()
@@ -236,7 +242,6 @@ class Demand:
                 key = self._shallow[k][item] = digest(recipe.prefix + b"".join(references))
                 asked.append(item)
                 keys.append(key)
-        deep = self._deep[k]
         if not self._live and deep is not None and all(deep[item] == key for item, key in zip(asked, keys, strict=True)):
             found: list[Entry | None] = [None] * len(keys)  # by the same keys nothing was found a moment ago
         else:
@@ -331,7 +336,7 @@ class Demand:
 
     def _spread(self, k: int, item: int) -> None:
         """Tell the followers of a step who it is."""
-        old = self._old.pop((k, item), None)
+        old = self._old.pop((k, item), None) if self._old else None
         for follower in self._followers[k]:
             awaiting = self._awaiting[follower]
             state = self.state[follower][item]

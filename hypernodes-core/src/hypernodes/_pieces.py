@@ -31,7 +31,7 @@ _HARMLESS: Final = events.VALUES | events.MAP_START | events.MAP_END
 Counts = dict[str, int]
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Found:
     """What a piece remembers of an entry: what it is found by, so that the rest of it can go.
 
