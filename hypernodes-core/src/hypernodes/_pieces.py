@@ -8,8 +8,9 @@ have to ask about (expiry, files, events, a node that varies) rules pieces out f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Any, Final
 
 import attrs
@@ -19,7 +20,7 @@ from hypernodes._calls import BlockResult
 from hypernodes._hashing import digest
 from hypernodes._job import Job
 from hypernodes._lookup import Lookup
-from hypernodes.cache.entry import Entry
+from hypernodes.cache.entry import Entry, Spot
 from hypernodes.cache.opened import Cache
 from hypernodes.identity import values
 from hypernodes.identity.signature import DEFAULT, IGNORED, by_value, framed
@@ -44,38 +45,49 @@ class Found:
     location: object
 
 
-@attrs.define(eq=False)
 class Output:
-    """What a piece remembers of one requested output.
+    """What a piece remembers of one requested output: numbers, as far as can be, for thousands of entries are on record at a time.
 
     Attributes:
-        keys: The signatures of each entry.
-        locations: Where the values of each are.
-        classes: The user's classes and files that some of them depend on.
-        stands: Whether all of them stand for what their nodes always give.
+        classes: The user's classes and files that some of the entries depend on.
+        stands: Whether all of them are what their nodes always give.
     """
 
-    keys: list[tuple[bytes, ...]] = attrs.field(factory=list)
-    locations: list[object] = attrs.field(factory=list)
-    classes: set[tuple[str, bytes]] = attrs.field(factory=set)
-    stands: bool = True
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.classes = {each for entry in entries for part in entry.parts if part.classes for each in part.classes}
+        self.stands = all(entry.deterministic for entry in entries)
+        self._keys = [entry.keys for entry in entries]
+        self._blocks: dict[Any, int] = {}
+        self._places = [self._place(entry.location) for entry in entries]
 
-    @classmethod
-    def of(cls, entries: Sequence[Entry]) -> Output:
-        """Return what has to be remembered of some entries."""
-        return cls(
-            [entry.keys for entry in entries],
-            [entry.location for entry in entries],
-            {each for entry in entries for part in entry.parts if part.classes for each in part.classes},
-            all(entry.deterministic for entry in entries),
-        )
+    def _place(self, spot: Any) -> Any:
+        """Return the number of a block and the place in it; for what is not written yet, where it will say so."""
+        return spot if spot.payloads is not None else (self._blocks.setdefault(spot.block, len(self._blocks)), spot.position)
 
-    def add(self, other: Output) -> None:
-        """Append what comes after it."""
-        self.keys += other.keys
-        self.locations += other.locations
-        self.classes |= other.classes
-        self.stands = self.stands and other.stands
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Found]:
+        blocks = list(self._blocks)
+        for keys, place in zip(self._keys, self._places, strict=True):
+            yield Found(keys, Spot(None, blocks[place[0]], place[1]) if type(place) is tuple else place)
+
+
+@attrs.frozen(eq=False)
+class Column:
+    """One requested output of a whole piece: what its entries are found by, made as one goes through it.
+
+    Attributes:
+        parts: What is remembered of each block, in order.
+    """
+
+    parts: tuple[Output, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Found]:
+        return chain.from_iterable(self.parts)
 
 
 @attrs.define(eq=False)
@@ -198,7 +210,7 @@ class Pieces:
         if entries is None or result.failure is not None or any(counts[2] for counts in result.tally.values()):
             piece.outputs = None
         elif piece.outputs is not None:
-            piece.outputs[result.index] = [Output.of(column) for column in entries]
+            piece.outputs[result.index] = [Output(column) for column in entries]
         for node, (cached, ran, *_) in result.tally.items():
             piece.counts[node] = piece.counts.get(node, 0) + cached + ran
         self.close(piece)
@@ -207,15 +219,14 @@ class Pieces:
         """Note where everything of a piece is."""
         if piece.outputs is None:
             return
-        for number, (key, (shape, _)) in enumerate(zip(piece.keys, self._outputs, strict=True)):
-            output = Output()
-            for block in sorted(piece.outputs):
-                output.add(piece.outputs[block][number])
-            if not output.stands:
+        blocks = [piece.outputs[number] for number in sorted(piece.outputs)]
+        for key, (shape, _), parts in zip(piece.keys, self._outputs, zip(*blocks, strict=True), strict=True):
+            if not all(part.stands for part in parts):
                 continue
+            classes = set().union(*(part.classes for part in parts))
             counts = {node: count for node, count in piece.counts.items() if node in shape.nodes}
-            column: Any = list(map(Found, output.keys, output.locations))
-            self._cache.keep_piece(key, (sorted(output.classes), counts), column)
+            column: Any = Column(parts)  # of an entry, the cache needs no more than is found here
+            self._cache.keep_piece(key, (sorted(classes), counts), column)
 
 
 @attrs.frozen
