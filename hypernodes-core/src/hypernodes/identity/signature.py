@@ -50,4 +50,4 @@ def by_value(identity: bytes) -> bytes:
 
 def by_signature(signature: bytes, output: int) -> bytes:
     """Return the reference to an output of a computation."""
-    return b"s%b%b" % (signature, output.to_bytes(2, "big"))
+    return b"s" + signature + output.to_bytes(2, "big")
