@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,33 @@ def test_items_are_independent_of_their_list_and_order(cache: Any) -> None:
     assert (column(longer, "y"), ran(longer)) == ([10, 6, 4, 2, 8], {"double": 2})
     assert ran(pipeline.run({"x": 4})) == {"double": 0}
     assert ran(pipeline.map({"x": range(6)}, map_over="x")) == {"double": 1}
+
+
+@dataclass
+class Big:
+    x: int
+
+
+def test_values_that_nobody_asked_for_are_let_go(cache: Any) -> None:
+    seen: list[Any] = []
+
+    @node(output_name="big")
+    def make(x: int) -> Big:
+        return Big(x)
+
+    @node(output_name="y")
+    def measure(big: Big) -> int:
+        seen.append(weakref.ref(big))
+        return big.x
+
+    inner = Pipeline([make, measure], name="inner").as_node(map_over="x")
+    gc.disable()
+    try:
+        Pipeline([make, measure], cache=cache).map({"x": range(3)}, map_over="x", output_name="y")
+        Pipeline([inner], cache=cache).run({"x": [10, 11]}, output_name="y")
+        assert [each() for each in seen] == [None] * 5
+    finally:
+        gc.enable()
 
 
 def test_zip_then_product_on_the_same_inputs(cache: Any) -> None:

@@ -614,3 +614,7 @@ class Block:
         if self.demand is not None and self.demand.lookup.pieces:
             result.entries = self.demand.refs.entries_of_outputs()
         return result
+
+    def let_go(self) -> None:
+        """Break the circles that the block is part of: all that is known of its items goes with it, not at the next collection."""
+        self.demand = self.frames.who = None

@@ -84,6 +84,7 @@ class Demand:
         self._missing: list[dict[int, int]] = [{} for _ in steps]
         self._rejected: list[set[int]] = [set() for _ in steps]
         self._unreadable: dict[tuple[int, int], Entry] = {}
+        self._hears_hit = [bool(site.wanted & events.CACHE_HIT) for site in job.sites]
         self._told: list[set[int]] = [set() for _ in steps]
         self._resolved: list[set[int]] = [set() for _ in steps]
         self._active = [0] * size  # per item, the steps that are not settled, and the reads under way
@@ -213,11 +214,17 @@ class Demand:
             for item in items:
                 self._must_run(k, item)
             return
-        sources = self._sources[k]
+        sources, deep = self._sources[k], self._deep[k]
         asked: list[int] = []
         keys: list[bytes] = []
+        alike = deep is not None and not self._made_slots[k]  # made of inputs alone, both signatures are the same
         for item in items:
             if self.state[k][item] != UNDECIDED:
+                continue
+            if alike and (signature := deep[item]) is not None:  # type: ignore[index]
+                self._shallow[k][item] = signature
+                asked.append(item)
+                keys.append(signature)
                 continue
             references: list[bytes] = []
             unknown: set[int] = set()
@@ -236,7 +243,6 @@ class Demand:
                 key = self._shallow[k][item] = digest(recipe.prefix + b"".join(references))
                 asked.append(item)
                 keys.append(key)
-        deep = self._deep[k]
         if not self._live and deep is not None and all(deep[item] == key for item, key in zip(asked, keys, strict=True)):
             found: list[Entry | None] = [None] * len(keys)  # by the same keys nothing was found a moment ago
         else:
@@ -331,7 +337,7 @@ class Demand:
 
     def _spread(self, k: int, item: int) -> None:
         """Tell the followers of a step who it is."""
-        old = self._old.pop((k, item), None)
+        old = self._old.pop((k, item), None) if self._old else None
         for follower in self._followers[k]:
             awaiting = self._awaiting[follower]
             state = self.state[follower][item]
@@ -459,7 +465,7 @@ class Demand:
             if item < self.block.opened:
                 self._tell_hit(k, item)
         self._work()
-        for item in items:
+        for item in items if self.block.frames.tracks else ():
             self._finish(item)
         if self.holding == 0 and self._to_read and not self.block.opened:
             self.holding = len(self._to_read)
@@ -517,12 +523,14 @@ class Demand:
 
     def _tell_hit(self, k: int, item: int) -> None:
         told = self._told[k]
-        if item in told or any(self._want[slot][item] and self._values[slot][item] is UNSETTLED for slot in self._sites[k].outs):
+        if not self._hears_hit[k] or item in told:
+            return
+        if any(self._want[slot][item] and self._values[slot][item] is UNSETTLED for slot in self._sites[k].outs):
             return
         told.add(item)
         frames, site = self.block.frames, self._sites[k]
         entry = self.entries[k][item]
-        if site.wanted & events.CACHE_HIT and entry is not None:
+        if entry is not None:
             if frames.tracks and site.inner is None:
                 frames.entered(site, item)
             frames.hit(site, item, (self.refs.key(k, item) or entry.keys[0]).hex(), entry.parts[0].identity.hex())

@@ -76,6 +76,12 @@ class Nested:
 
     def gathered(self, result: BlockResult) -> InnerResult:
         """Return what became of it: one value per output, lists where it is mapped."""
+        try:
+            return self._gathered(result)
+        finally:
+            self.block.let_go()
+
+    def _gathered(self, result: BlockResult) -> InnerResult:
         step, block = self.step, self.block
         self._map(events.MAP_END, perf_counter() - self._started)
         if result.failure is not None:

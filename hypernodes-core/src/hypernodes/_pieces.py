@@ -8,8 +8,9 @@ have to ask about (expiry, files, events, a node that varies) rules pieces out f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 from typing import Any, Final
 
 import attrs
@@ -19,7 +20,7 @@ from hypernodes._calls import BlockResult
 from hypernodes._hashing import digest
 from hypernodes._job import Job
 from hypernodes._lookup import Lookup
-from hypernodes.cache.entry import Entry
+from hypernodes.cache.entry import Entry, Spot
 from hypernodes.cache.opened import Cache
 from hypernodes.identity import values
 from hypernodes.identity.signature import DEFAULT, IGNORED, by_value, framed
@@ -32,19 +33,77 @@ Counts = dict[str, int]
 
 
 @attrs.define(eq=False)
+class Found:
+    """What a piece remembers of an entry: what it is found by, so that the rest of it can go.
+
+    Attributes:
+        keys: Its signatures.
+        location: Where the store keeps its values; known once they are written.
+    """
+
+    keys: tuple[bytes, ...]
+    location: object
+
+
+class Output:
+    """What a piece remembers of one requested output: numbers, as far as can be, for thousands of entries are on record at a time.
+
+    Attributes:
+        classes: The user's classes and files that some of the entries depend on.
+        stands: Whether all of them are what their nodes always give.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.classes = {each for entry in entries for part in entry.parts if part.classes for each in part.classes}
+        self.stands = all(entry.deterministic for entry in entries)
+        self._keys = [entry.keys for entry in entries]
+        self._blocks: dict[Any, int] = {}
+        self._places = [self._place(entry.location) for entry in entries]
+
+    def _place(self, spot: Any) -> Any:
+        """Return the number of a block and the place in it; for what is not written yet, where it will say so."""
+        return spot if spot.payloads is not None else (self._blocks.setdefault(spot.block, len(self._blocks)), spot.position)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Found]:
+        blocks = list(self._blocks)
+        for keys, place in zip(self._keys, self._places, strict=True):
+            yield Found(keys, Spot(None, blocks[place[0]], place[1]) if type(place) is tuple else place)
+
+
+@attrs.frozen(eq=False)
+class Column:
+    """One requested output of a whole piece: what its entries are found by, made as one goes through it.
+
+    Attributes:
+        parts: What is remembered of each block, in order.
+    """
+
+    parts: tuple[Output, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Found]:
+        return chain.from_iterable(self.parts)
+
+
+@attrs.define(eq=False)
 class Piece:
     """A piece that is being made.
 
     Attributes:
         keys: The key of each requested output.
         left: Blocks that are not done.
-        entries: Per block, by its number, the entries of each requested output; ``None`` once something was not kept.
+        outputs: Per block, by its number, what is remembered of each requested output; ``None`` once something was not kept.
         counts: How many results of each node there are.
     """
 
     keys: list[bytes]
     left: int = 0
-    entries: dict[int, list[list[Entry]]] | None = attrs.field(factory=dict)
+    outputs: dict[int, list[Output]] | None = attrs.field(factory=dict)
     counts: Counts = attrs.field(factory=dict)
 
 
@@ -149,23 +208,24 @@ class Pieces:
             return
         entries, result.entries = result.entries, None
         if entries is None or result.failure is not None or any(counts[2] for counts in result.tally.values()):
-            piece.entries = None
-        elif piece.entries is not None:
-            piece.entries[result.index] = entries
+            piece.outputs = None
+        elif piece.outputs is not None:
+            piece.outputs[result.index] = [Output(column) for column in entries]
         for node, (cached, ran, *_) in result.tally.items():
             piece.counts[node] = piece.counts.get(node, 0) + cached + ran
         self.close(piece)
 
     def _keep(self, piece: Piece) -> None:
         """Note where everything of a piece is."""
-        if piece.entries is None:
+        if piece.outputs is None:
             return
-        for output, (key, (shape, _)) in enumerate(zip(piece.keys, self._outputs, strict=True)):
-            column = [entry for number in sorted(piece.entries) for entry in piece.entries[number][output]]
-            if not all(entry.deterministic for entry in column):
+        blocks = [piece.outputs[number] for number in sorted(piece.outputs)]
+        for key, (shape, _), parts in zip(piece.keys, self._outputs, zip(*blocks, strict=True), strict=True):
+            if not all(part.stands for part in parts):
                 continue
-            classes = {each for entry in column for part in entry.parts if part.classes for each in part.classes}
+            classes = set().union(*(part.classes for part in parts))
             counts = {node: count for node, count in piece.counts.items() if node in shape.nodes}
+            column: Any = Column(parts)  # of an entry, the cache needs no more than is found here
             self._cache.keep_piece(key, (sorted(classes), counts), column)
 
 

@@ -133,16 +133,19 @@ class References:
 
     def of(self, source: int, item: int) -> bytes | None:
         """Return the reference of a value, ``None`` while nobody knows it."""
+        column = self.ids.get(source)
+        if column is not None and (found := column[item]) is not None:
+            return found
         if source < 0:
             return self._file_ref(source, item)
         made = self._makers.get(source)
         if made is None:
             return self._input_references(source)[item]
-        found = self.ids[source][item]
-        if found is None and self.state[made[0]][item] == HIT:
-            entry = self.entries[made[0]][item]
-            assert entry is not None  # noqa: S101 - a hit has one
-            found = self.ids[source][item] = by_value(entry.parts[made[1]].identity)
+        if self.state[made[0]][item] != HIT:
+            return None
+        entry = self.entries[made[0]][item]
+        assert entry is not None  # noqa: S101 - a hit has one
+        found = self.ids[source][item] = by_value(entry.parts[made[1]].identity)
         return found
 
     def _file_ref(self, source: int, item: int) -> bytes | None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import attrs
 
+# Parts and entries are made by the million. Nobody changes one, but having attrs see to it would take most of their making.
 
-@attrs.frozen
+
+@attrs.define
 class Part:
     """One output of a computation.
 
@@ -60,7 +62,7 @@ class Origin:
         return is_of((self.pipeline, self.node), node, pipeline)
 
 
-@attrs.frozen
+@attrs.define
 class Entry:
     """The record of one computation.
 

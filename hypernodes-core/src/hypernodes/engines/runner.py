@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hypernodes.engines.base import Engine
 
 PATIENCE_S = 0.02  # a block is cut when collecting its items took longer
-CACHED_LONGEST = 256  # items of a block with a cache in the caller's thread: what is known of each dies young
+CACHED_LONGEST = 128  # items of a block with a cache in the caller's thread: what is known of each dies young
 BATCH_FIRST = 1024  # items of the first block where a batch twin wants many and nothing waits for them
 
 

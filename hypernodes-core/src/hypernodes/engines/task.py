@@ -172,6 +172,7 @@ class Task:
         )
         with surroundings(self.coroutines if live else None, common.carrier):
             result = (driver or drive)(block)
+        block.let_go()
         result.index = self.index
         self._leaving(result)
         if recorder is not None and recorder.rows:

@@ -16,6 +16,7 @@ from hypernodes.identity.environment import Environment
 SCHEMA: Final = b"hypernodes 1"  # changes when anything about keys does
 DEFAULT: Final = b"d"  # reference of an argument that is left to its default, which is part of the code
 IGNORED: Final = b"i"  # reference of an argument that does not count
+_BY_VALUE: Final = [b"v%c" % length for length in range(256)]  # what a reference to a value begins with, by the length of its identity
 
 
 def framed(parts: Iterable[bytes | str]) -> bytes:
@@ -44,9 +45,9 @@ def prefix_of(kind: str, code: bytes, environment: Environment, salts: Iterable[
 
 def by_value(identity: bytes) -> bytes:
     """Return the reference to a value."""
-    return b"v%c%b" % (len(identity), identity)
+    return _BY_VALUE[len(identity)] + identity
 
 
 def by_signature(signature: bytes, output: int) -> bytes:
     """Return the reference to an output of a computation."""
-    return b"s%b%b" % (signature, output.to_bytes(2, "big"))
+    return b"s" + signature + output.to_bytes(2, "big")
