@@ -116,7 +116,7 @@ HAMILTON = (
 )
 PEERS: dict[str, Programs] = {"pipefunc": PIPEFUNC, "joblib": JOBLIB, "hamilton": HAMILTON}
 PEERS_AGAIN: dict[str, Programs] = {name: (program, program) for name, program in PEERS.items()}
-SLOW = {"pipefunc": 20_000, "joblib": 20_000, "hamilton": 2_000}
+SLOW = dict.fromkeys(PEERS, 2_000)
 
 # -- a large array ----------------------------------------------------------------------------------------------------
 

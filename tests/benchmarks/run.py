@@ -71,7 +71,8 @@ def head(row: Row, n: int, *, quick: bool) -> str:
     if row.s3:
         from s3_server import BUCKET, shared
 
-        code += f"import os\nos.environ['HYPERNODES_CACHE_KEY'] = {KEY!r}\n"
+        code += f"import os, tempfile\nos.environ['HYPERNODES_CACHE_KEY'] = {KEY!r}\n"
+        code += "os.environ['XDG_CACHE_HOME'] = tempfile.mkdtemp(dir='.')  # a machine that knows nothing of the bucket\n"
         code += f"URL, OPTIONS = 's3://{BUCKET}/' + os.path.basename(os.getcwd()), {shared().options()!r}\n"
     return code
 
@@ -168,6 +169,7 @@ def main() -> int:
     missed = 0
     with tempfile.TemporaryDirectory(prefix="hypernodes-benchmarks-", ignore_cleanup_errors=True) as folder:
         os.chdir(folder)
+        os.environ.update(XDG_CACHE_HOME=f"{folder}/user", XDG_CONFIG_HOME=f"{folder}/user")  # not this user's files
         for row in ROWS:
             if options.only and row.name not in options.only:
                 continue
