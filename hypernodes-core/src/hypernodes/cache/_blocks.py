@@ -2,8 +2,8 @@
 
 A block is a head, a tag over everything else in it, and a body of three parts: what it takes to find values, what is known
 of them, and the values themselves, one after the other. Only the first part is looked at when values are read. Blocks never
-change; a journal and a segment hold the same blocks. The tag also covers the id of the blob that the block was written for, so
-that a block means nothing anywhere else.
+change; a journal and a segment hold the same blocks. The tag also covers the place that the block was written for, the id of its
+blob and its number there, so that a block means nothing anywhere else.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ import struct
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from operator import attrgetter
 from typing import Any, Final
 
 import attrs
 
 from hypernodes.cache import codecs
-from hypernodes.cache._tables import packed, unpacked
+from hypernodes.cache._tables import Strings, packed, unpacked
 from hypernodes.cache.entry import Entry, Origin, Part, Spot
 
 MAGIC: Final = b"hnb1"
 HEAD: Final = struct.Struct(">4sQQHII")  # magic, bytes of the body, time, bytes of the tag, bytes of its first and second part
 
-_FACTS: Final = 6  # how much more memory than bytes the facts of a block take
+_KEYS: Final = attrgetter("keys")
+_CONSUMED: Final = attrgetter("consumed")
 
 Tagger = Callable[[bytes], bytes]
 Check = Callable[[bytes, bytes], bool | None]
@@ -64,6 +66,31 @@ class Notes:
     condemned: dict[str, int] = attrs.field(factory=dict)
     moved: dict[str, tuple[bytes, bytes]] = attrs.field(factory=dict)
 
+    @classmethod
+    def checked(cls, *plain: Any) -> Notes:
+        """Return notes that somebody else may have written.
+
+        Raises:
+            Unreadable: If something in them is not what it should be.
+        """
+        notes = cls(*plain)
+        kinds: dict[str, Callable[[Any, Any], bool]] = {
+            "manifests": lambda key, value: type(key) is bytes and type(value) is dict,
+            "aliases": lambda key, value: type(key) is bytes is type(value),
+            "marks": lambda key, value: type(key) is bytes and type(value) is int,
+            "chunks": lambda key, _: type(key) is bytes,
+            "uses": _is_pair_of_columns,
+            "condemned": lambda key, value: type(key) is str and type(value) is int,
+            "moved": _is_pair_of_columns,
+        }
+        said = {name: getattr(notes, name) for name in kinds}
+        whole = all(type(each) is dict and all(map(kinds[name], each.keys(), each.values())) for name, each in said.items())
+        texts = {str, type(None)}
+        if not whole or not all(type(when) is int and {type(node), type(pipeline)} <= texts for when, node, pipeline in notes.barriers):
+            msg = "its notes are of the wrong kinds"
+            raise Unreadable(msg)
+        return notes
+
     def __bool__(self) -> bool:
         return any(self.plain())
 
@@ -76,11 +103,27 @@ class Notes:
         return attrs.evolve(self, manifests={}, aliases={}, chunks={})
 
 
-def pack(blob: str, entries: Sequence[Entry], apart: Mapping[tuple[int, int], bytes], notes: Notes, now: int, tagged: Tagger) -> bytes:
+def _is_pair_of_columns(key: Any, value: Any) -> bool:
+    """Whether something is the id of a holder, and two columns of as many numbers."""
+    numbers, others = value
+    return (
+        type(key) is str
+        and type(numbers) is bytes is type(others)
+        and len(numbers) % 4 == 0
+        and len(others) in {len(numbers), 2 * len(numbers)}
+    )
+
+
+def place_of(holder_id: str, number: int) -> str:
+    """Return what stands for the place of a block under its tag."""
+    return f"{holder_id}/{number:x}"
+
+
+def pack(place: str, entries: Sequence[Entry], apart: Mapping[tuple[int, int], bytes], notes: Notes, now: int, tagged: Tagger) -> bytes:
     """Return a block.
 
     Args:
-        blob: The id of the blob that it is for.
+        place: What ``place_of`` says of where it goes.
         entries: Results, with their values at hand.
         apart: The names of values that are kept elsewhere, by entry and part.
         notes: What else to say.
@@ -90,10 +133,10 @@ def pack(blob: str, entries: Sequence[Entry], apart: Mapping[tuple[int, int], by
     listed = list({id(entry.origin): entry.origin for entry in entries}.values())
     number_of = {id(origin): number for number, origin in enumerate(listed)}
     parts = [part for entry in entries for part in entry.parts]
-    places = [(position, output) for position, entry in enumerate(entries) for output in range(len(entry.parts))] if apart else ()
+    flat_places = [(position, output) for position, entry in enumerate(entries) for output in range(len(entry.parts))] if apart else ()
     body = [data for entry in entries for data in entry.location.payloads]  # type: ignore[attr-defined]
-    for flat, place in enumerate(places):
-        if place in apart:
+    for flat, each in enumerate(flat_places):
+        if each in apart:
             body[flat] = b""
     codecs = [part.codec for part in parts]
     single = len(parts) == len(entries)
@@ -106,23 +149,25 @@ def pack(blob: str, entries: Sequence[Entry], apart: Mapping[tuple[int, int], by
         packed("d", [entry.seconds for entry in entries]),
         packed("d", [entry.created for entry in entries]),
     )
-    rows = ([entry.keys for entry in entries], [part.identity for part in parts], [entry.consumed for entry in entries])
+    keys, consumed = ([text for entry in entries for text in texts(entry)] for texts in (_KEYS, _CONSUMED))
+    counted = (bytes([len(entry.keys) for entry in entries]), packed("H", [len(entry.consumed) for entry in entries]))
+    rows = (*counted, Strings.packed(keys), Strings.packed([part.identity for part in parts]), Strings.packed(consumed))
     classes = {flat: part.classes for flat, part in enumerate(parts) if part.classes}
     spans = {position: entry.span_id for position, entry in enumerate(entries) if entry.span_id}
     facts = ([attrs.astuple(origin, recurse=False) for origin in listed], columns, rows, classes, spans, notes.plain())
     first, second = pickle.dumps(outline, 5), pickle.dumps(facts, 5)
-    return sealed(blob, (now, len(first), len(second)), b"".join((first, second, values)), tagged)
+    return sealed(place, (now, len(first), len(second)), b"".join((first, second, values)), tagged)
 
 
-def sealed(blob: str, numbers: tuple[int, int, int], content: bytes, tagged: Tagger) -> bytes:
+def sealed(place: str, numbers: tuple[int, int, int], content: bytes, tagged: Tagger) -> bytes:
     """Return the bytes of a block: its time and the sizes of its parts, its tag, and what is in it."""
-    tag = tagged(_under_tag(blob, numbers, content))
+    tag = tagged(_under_tag(place, numbers, content))
     return b"".join((HEAD.pack(MAGIC, len(content), numbers[0], len(tag), *numbers[1:]), tag, content))
 
 
-def _under_tag(blob: str, numbers: tuple[int, int, int], content: bytes | memoryview) -> bytes:
-    head = HEAD.pack(MAGIC, len(content), numbers[0], len(blob), *numbers[1:])
-    return b"".join((head, blob.encode(), content))
+def _under_tag(place: str, numbers: tuple[int, int, int], content: bytes | memoryview) -> bytes:
+    head = HEAD.pack(MAGIC, len(content), numbers[0], len(place), *numbers[1:])
+    return b"".join((head, place.encode(), content))
 
 
 def _codec_column(codecs: Sequence[str]) -> Any:
@@ -150,7 +195,7 @@ class Block:
     """A block that was read and verified.
 
     Args:
-        blob: The id of the blob that it was read from.
+        place: What ``place_of`` says of where it was read.
         data: All of its bytes.
         check: Says of some bytes and a tag whether they are what was written: ``None`` if not, else whether this user vouches.
 
@@ -162,13 +207,13 @@ class Block:
         Unreadable: If it is not what was written.
     """
 
-    def __init__(self, blob: str, data: bytes, check: Check) -> None:
+    def __init__(self, place: str, data: bytes, check: Check) -> None:
         if len(data) != size_of(data):
             msg = "it is cut off"
             raise Unreadable(msg)
         _, _, time, tag_size, first, second = HEAD.unpack_from(data)
         start = HEAD.size + tag_size
-        verdict = check(_under_tag(blob, (time, first, second), memoryview(data)[start:]), data[HEAD.size : start])
+        verdict = check(_under_tag(place, (time, first, second), memoryview(data)[start:]), data[HEAD.size : start])
         if verdict is None:
             msg = "it is not what was written"
             raise Unreadable(msg)
@@ -179,8 +224,7 @@ class Block:
         self._second = slice(start + first, start + first + second)
         self._facts_size = int(second)
         self._values = start + first + second
-        self._facts: tuple[Any, ...] | None = None
-        self._origins: list[Origin] = []
+        self._facts: _Facts | None = None
         with understanding():
             counts, lengths, self._codecs, self._apart = plain(data[start : start + first], trusted=verdict)
             self._ends = array("Q", accumulate(unpacked("I", lengths), initial=self._values))
@@ -192,7 +236,7 @@ class Block:
     @property
     def size(self) -> int:
         """The memory it takes once all of it is understood, more or less."""
-        return len(self._data) + _FACTS * self._facts_size
+        return len(self._data) + self._facts_size
 
     @property
     def apart(self) -> dict[tuple[int, int], bytes]:
@@ -203,12 +247,12 @@ class Block:
     @property
     def objects(self) -> dict[bytes, int]:
         """The names of values that are kept elsewhere, and how many bytes they take."""
-        sizes, firsts = self._known()[4], self._firsts
+        sizes, firsts = self._known().sizes, self._firsts
         return {name: sizes[(firsts[place] if firsts is not None else place) + part] for (place, part), name in self._apart.items()}
 
-    def written_for(self, blob: str, tagged: Tagger) -> bytes:
-        """Return the same block for another blob."""
-        return sealed(blob, (self.time, self._second.start - self._start, self._facts_size), self._data[self._start :], tagged)
+    def written_for(self, place: str, tagged: Tagger) -> bytes:
+        """Return the same block for another place."""
+        return sealed(place, (self.time, self._second.start - self._start, self._facts_size), self._data[self._start :], tagged)
 
     def columns(self, positions: Sequence[int], part: int) -> Iterator[tuple[str, Any]]:
         """Yield the codec and the bytes of one part of several entries; the name of the bytes where they are kept apart."""
@@ -224,51 +268,79 @@ class Block:
 
     # -- what is known of the values --------------------------------------------------------------------------------
 
-    def _known(self) -> tuple[Any, ...]:
+    def _known(self) -> _Facts:
         if self._facts is None:
             with understanding():
                 origins, columns, rows, classes, spans, notes = plain(self._data[self._second], trusted=self.trusted)
-                self._origins = [Origin(*each) for each in origins]
                 numbers, sizes, seconds, created = (unpacked(kind, each) for kind, each in zip("HQdd", columns, strict=True))
-                self._facts = (*rows, numbers, sizes, seconds, created, classes, spans, Notes(*notes))
+                key_counts, consumed_counts, *texts = rows
+                keys, identities, consumed = (Strings(*each) for each in texts)
+                self._facts = _Facts(
+                    origins=[Origin(*each) for each in origins],
+                    numbers=numbers,
+                    sizes=sizes,
+                    seconds=seconds,
+                    created=created,
+                    key_firsts=array("I", accumulate(key_counts, initial=0)),
+                    keys=keys,
+                    identities=identities,
+                    consumed_firsts=array("I", accumulate(unpacked("H", consumed_counts), initial=0)),
+                    consumed=consumed,
+                    classes=classes,
+                    spans=spans,
+                    notes=Notes.checked(*notes),
+                )
         return self._facts
 
     @property
     def notes(self) -> Notes:
         """What it says besides its entries."""
-        notes: Notes = self._known()[-1]
-        return notes
+        return self._known().notes
 
-    @property
-    def keys(self) -> list[tuple[bytes, ...]]:
-        """The keys of each entry."""
-        keys: list[tuple[bytes, ...]] = self._known()[0]
-        return keys
-
-    def origin(self, position: int) -> Origin:
-        """Return where an entry comes from."""
-        number: int = self._known()[3][position]
-        return self._origins[number]
+    def first_keys(self) -> list[bytes]:
+        """Return the first key of each entry."""
+        facts = self._known()
+        return [facts.keys[facts.key_firsts[position]] for position in range(len(self))]
 
     def entry(self, position: int, source: Any) -> Entry:
         """Return one entry; ``source`` is what gives this block again."""
-        keys, identities, consumed, numbers, sizes, seconds, created, classes, spans, _ = self._known()
-        first = self._firsts[position] if self._firsts is not None else position
-        last = self._firsts[position + 1] if self._firsts is not None else position + 1
-        codecs = self._codecs
+        facts, codecs, firsts = self._known(), self._codecs, self._firsts
+        first, last = (position, position + 1) if firsts is None else (firsts[position], firsts[position + 1])
+        parts = [
+            Part(
+                facts.identities[flat], codecs if isinstance(codecs, str) else codecs[flat], facts.sizes[flat], facts.classes.get(flat, ())
+            )
+            for flat in range(first, last)
+        ]
         return Entry(
-            keys[position],
-            tuple(
-                Part(identities[flat], codecs if isinstance(codecs, str) else codecs[flat], sizes[flat], classes.get(flat, ()))
-                for flat in range(first, last)
-            ),
-            consumed[position],
-            self._origins[numbers[position]],
-            seconds[position],
-            created[position],
-            spans.get(position, ""),
+            facts.keys.between(facts.key_firsts[position], facts.key_firsts[position + 1]),
+            tuple(parts),
+            facts.consumed.between(facts.consumed_firsts[position], facts.consumed_firsts[position + 1]),
+            facts.origins[facts.numbers[position]],
+            facts.seconds[position],
+            facts.created[position],
+            facts.spans.get(position, ""),
             location=Spot(None, source, position),
         )
+
+
+@attrs.define(eq=False)
+class _Facts:
+    """What a block says of its entries, column by column."""
+
+    origins: list[Origin]
+    numbers: array[int]
+    sizes: array[int]
+    seconds: array[float]
+    created: array[float]
+    key_firsts: array[int]
+    keys: Strings
+    identities: Strings
+    consumed_firsts: array[int]
+    consumed: Strings
+    classes: dict[int, Any]
+    spans: dict[int, str]
+    notes: Notes
 
 
 @attrs.frozen

@@ -101,7 +101,11 @@ class Catalog:
             return
         if known is not None:
             self.index.drop(known)
-        self.index.take(holder)
+        try:
+            self.index.take(holder)
+        except Exception as error:  # noqa: BLE001 - what it says makes no sense
+            self.index.drop(holder)
+            self._fault("read", error)
 
     def _described(self, name: SegmentName) -> Holder:
         """Return a segment as its directory describes it, from the shelf if it is there."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hypernodes.cache import codecs
-from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Tagger, pack
+from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Tagger, pack, place_of
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import OBJECTS, SEGMENTS, SegmentName, new_id, parsed
 from hypernodes.cache._tables import packed
@@ -376,8 +376,8 @@ class _Segment:
 
     def add(self, unit: _Unit, block: Block, without: AbstractSet[int], came_from: Sequence[tuple[str, int]]) -> None:
         """Add a block, without some of its entries."""
-        blob = self.holder.id
-        number = self._add(_repacked(blob, block, without, self._tag) if without else block.written_for(blob, self._tag))
+        place = place_of(self.holder.id, len(self.holder.starts))
+        number = self._add(_repacked(place, block, without, self._tag) if without else block.written_for(place, self._tag))
         for holder_id, before in () if without else (unit.place, *came_from):
             self._moved.setdefault(holder_id, {})[before] = number
         if unit.used > block.time:
@@ -385,14 +385,15 @@ class _Segment:
 
     def _add(self, data: bytes) -> int:
         self._data.append(data)
-        return self.holder.add_block(Block(self.holder.id, data, self._cache.verdict), len(data))
+        place = place_of(self.holder.id, len(self.holder.starts))
+        return self.holder.add_block(Block(place, data, self._cache.verdict), len(data))
 
     def put(self, now: int, notes: Notes) -> Holder:
         """Publish the segment with what there is to say, and return it."""
         notes.moved.update({each: (packed("I", pairs), packed("I", pairs.values())) for each, pairs in self._moved.items()})
         if self._uses:
             notes.uses[self.holder.id] = (packed("I", self._uses), packed("Q", self._uses.values()))
-        self._add(pack(self.holder.id, [], {}, notes, now, self._tag))
+        self._add(pack(place_of(self.holder.id, len(self.holder.starts)), [], {}, notes, now, self._tag))
         table, directory = self.holder.ending(self._tag)
         name = SegmentName(self.holder.id, self.holder.end, len(table), len(directory))
         self.holder.at = (self._cache.store, str(name))
@@ -402,7 +403,7 @@ class _Segment:
         return self.holder
 
 
-def _repacked(blob: str, block: Block, without: AbstractSet[int], tagged: Tagger) -> bytes:
+def _repacked(place: str, block: Block, without: AbstractSet[int], tagged: Tagger) -> bytes:
     """Return a block without some of its entries."""
     kept: list[Entry] = []
     apart: dict[tuple[int, int], bytes] = {}
@@ -417,4 +418,4 @@ def _repacked(blob: str, block: Block, without: AbstractSet[int], tagged: Tagger
                 apart[len(kept), part] = data.name
             payloads.append(b"" if type(data) is Apart else data)
         kept.append(attrs.evolve(entry, location=Spot(payloads)))
-    return pack(blob, kept, apart, attrs.evolve(block.notes, chunks={}), block.time, tagged)
+    return pack(place, kept, apart, attrs.evolve(block.notes, chunks={}), block.time, tagged)

@@ -185,7 +185,7 @@ def read_directory(holder: Holder, data: bytes, check: Check) -> None:
         ends = list(accumulate(holder.lengths, initial=0))
         holder.end, holder.starts = ends[-1], array("Q", ends[:-1])
         holder.nodes = {where: unpacked("I", numbers) for where, numbers in nodes.items()}
-        holder.notes = [] if foreign else [Notes(*each) for each in said]
+        holder.notes = [] if foreign else [Notes.checked(*each) for each in said]
     holder.keys = None
 
 

@@ -139,7 +139,7 @@ def number_of_results(cache: StoredCache) -> int:
         for number in range(len(holder.starts)):
             block = cache.block(holder, number)
             if block is not None:
-                found.update(keys[0] for keys in block.keys)
+                found.update(block.first_keys())
     return len(found)
 
 

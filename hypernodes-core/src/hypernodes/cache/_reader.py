@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from hypernodes._hashing import digest
-from hypernodes.cache._blocks import HEAD, Block, Check, Foreign, Unreadable, size_of, understanding
+from hypernodes.cache._blocks import HEAD, Block, Check, Foreign, Unreadable, place_of, size_of, understanding
 from hypernodes.cache._index import Holder
 from hypernodes.cache._tables import Table
 
@@ -52,7 +52,7 @@ class Reader:
         store, name = holder.at
         data = self._stretch(holder, start, end) if self._ahead else store.get(name, start, end)
         try:
-            block = Block(holder.id, data, self._check)
+            block = Block(place_of(*place), data, self._check)
         except Unreadable:
             self._stretches = []  # it may have come over the wire damaged; its neighbours are read anew
             raise
@@ -106,13 +106,13 @@ def blocks_after(store: Any, name: str, holder: Holder, check: Check) -> list[tu
         KeyError: If the journal is gone.
         Foreign: If it is somebody else's.
     """
-    found = []
+    found: list[tuple[Block, int]] = []
     data = store.get(name, holder.end)
     place = 0
     while place + HEAD.size <= len(data):
         try:
             length = size_of(data[place : place + HEAD.size])
-            block = Block(holder.id, data[place : place + length], check)
+            block = Block(place_of(holder.id, len(holder.starts) + len(found)), data[place : place + length], check)
             assert block.notes is not None  # noqa: S101 - which is to be understood as well
         except Foreign:
             raise

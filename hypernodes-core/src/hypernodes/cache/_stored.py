@@ -13,7 +13,7 @@ import attrs
 from hypernodes._file import FILE_MARK
 from hypernodes._hashing import digest
 from hypernodes.cache import _inspect
-from hypernodes.cache._blocks import Apart, Block, Foreign, Unreadable
+from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Unreadable
 from hypernodes.cache._catalog import Catalog
 from hypernodes.cache._gc import Collected, collect, size_of
 from hypernodes.cache._index import Holder
@@ -104,8 +104,7 @@ class StoredCache(Cache):
 
     def _aliased(self, key: bytes, holder: Holder, number: int) -> Entry | None:
         """Return the entry that another key stands for."""
-        block = self.block(holder, number)
-        first = None if block is None else block.notes.aliases.get(key)
+        first = self._notes(holder, number).aliases.get(key)
         if first is None:
             return None
         entries = (self._entry_at(first, *place.place(row), place) for place, row in self._index.find(first) if not row & ALIAS)
@@ -168,6 +167,15 @@ class StoredCache(Cache):
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
             self.fault("read", error)
         return None
+
+    def _notes(self, holder: Holder, number: int) -> Notes:
+        """Return what a block says besides its entries; nothing where it cannot be read."""
+        block = self.block(holder, number)
+        try:
+            return Notes() if block is None else block.notes
+        except Unreadable as error:
+            self.fault("read", error)
+            return Notes()
 
     def _place_again(self, holder: Holder, number: int, name: str) -> tuple[Holder, int] | None:
         """Return where a block is whose blob was renamed, or merged into another, since it was last heard of."""
@@ -241,8 +249,7 @@ class StoredCache(Cache):
     def manifest(self, name: bytes) -> Mapping[str, str] | None:
         """Return the parts of some code, by the name they are kept under."""
         place = self._index.manifests.get(name)
-        block = None if place is None else self.block(*place)
-        return self.outbox.said.manifests.get(name) if block is None else block.notes.manifests.get(name)
+        return self.outbox.said.manifests.get(name) if place is None else self._notes(*place).manifests.get(name)
 
     # -- keeping --------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import accumulate
 from typing import Any, Final
 
@@ -36,6 +36,32 @@ def unpacked(kind: str, data: bytes) -> array[Any]:
     if sys.byteorder == "big":
         column.byteswap()
     return column
+
+
+class Strings:
+    """A column of short byte strings, none of which is an object before somebody asks for it.
+
+    Args:
+        lengths: How long each is, one byte for each.
+        data: All of them, one after the other.
+    """
+
+    def __init__(self, lengths: bytes, data: bytes) -> None:
+        self._ends = array("I", accumulate(lengths, initial=0))
+        self._data = data
+
+    def __getitem__(self, place: int) -> bytes:
+        return self._data[self._ends[place] : self._ends[place + 1]]
+
+    def between(self, first: int, last: int) -> tuple[bytes, ...]:
+        """Return those from one place up to another."""
+        ends, data = self._ends, self._data
+        return tuple([data[ends[place] : ends[place + 1]] for place in range(first, last)])
+
+    @staticmethod
+    def packed(strings: Collection[bytes]) -> tuple[bytes, bytes]:
+        """Return what a column is made from."""
+        return bytes(map(len, strings)), b"".join(strings)
 
 
 class Live:

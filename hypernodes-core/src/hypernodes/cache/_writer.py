@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from hypernodes.cache._blocks import Notes, Tagger, pack
+from hypernodes.cache._blocks import Notes, Tagger, pack, place_of
 from hypernodes.cache._faults import StoreError
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import JOURNALS, SegmentName, new_id
@@ -56,7 +56,7 @@ class Writer:
             self.holder.writers = [self._host]
             self._began = time.monotonic()
         holder, now = self.holder, time.time_ns() // 1000
-        data = pack(holder.id, entries, apart, notes, now, self._tagged)
+        data = pack(place_of(holder.id, len(holder.starts)), entries, apart, notes, now, self._tagged)
         try:
             holder.store.append(holder.name, data)
         except StoreError:
