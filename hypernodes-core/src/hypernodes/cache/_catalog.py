@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from hypernodes.cache._blocks import Block, Check, Foreign
+from hypernodes.cache._blocks import Block, Check, Foreign, Unreadable
 from hypernodes.cache._index import Holder, Index, read_directory
 from hypernodes.cache._names import JOURNALS, SEGMENTS, SegmentName, is_left_over, parsed
 from hypernodes.cache._reader import blocks_after, read_table
@@ -29,11 +29,13 @@ class Catalog:
     Attributes:
         index: What is known.
         vanished: Whether a segment was found to be gone, and others may stand for it.
+        incomplete: Whether something could not be read just now that may be readable later.
     """
 
     def __init__(self, store: Any, journals: Any | None, shelf: Shelf, check: Check, fault: Callable[[str, Exception], None]) -> None:
         self.index = Index(self._table)
         self.vanished = False
+        self.incomplete = False
         self._store = store
         self._journals = journals
         self._shelf = shelf
@@ -56,8 +58,10 @@ class Catalog:
             mine: The id of the journal that this process writes.
         """
         stamp = self._store.stamp(SEGMENTS) if hasattr(self._store, "stamp") else None
-        if stamp is None or stamp != self._stamp:
-            self._take_segments(set(self._store.list(SEGMENTS)))
+        again, self.incomplete = self.incomplete, True  # until all is read
+        missed = False
+        if stamp is None or stamp != self._stamp or again:
+            missed = not self._take_segments(set(self._store.list(SEGMENTS)))
             self._stamp = stamp
         left, useless = [], []
         for name in sorted(self._journals.list(JOURNALS)) if self._journals is not None else ():
@@ -66,39 +70,47 @@ class Catalog:
                 continue
             known = self.index.holders.get(holder_id)
             if holder_id in self.index.gone or (known is not None and known.name != name):  # a segment by now, or was one
-                if is_left_over(holder_id) and (known is None or not self._added(name, known)):
+                if is_left_over(holder_id) and (known is None or self._added(name, known) == []):
                     useless.append(name)
                 continue
             holder = self._take_journal(name, holder_id)
-            if holder is not None and is_left_over(holder_id):
+            if holder is None:
+                missed = True
+            elif is_left_over(holder_id):
                 left.append(holder)
+        self.incomplete = missed
         return left, useless
 
-    def _take_segments(self, names: set[str]) -> None:
+    def _take_segments(self, names: set[str]) -> bool:
+        """Take new segments; return whether all were read that can be."""
+        whole = True
         for gone in [each for each in self.index.holders.values() if each.name in self._seen and each.name not in names]:
             self.index.drop(gone)
         for name in sorted(names - self._seen):
             self._seen.add(name)
             said = parsed(name)
-            if said is not None and said.holder_id not in self.index.gone:
-                self._take_segment(said)
+            if said is not None and said.holder_id not in self.index.gone and not self._take_segment(said):
+                self._seen.discard(name)
+                whole = False
         fetched, self._fetched = self._fetched, []
         if fetched and (self._store.remote or len(fetched) >= SHELVED):
             self._shelf.put(fetched)
             self._shelf.keep_only(names)
+        return whole
 
-    def _take_segment(self, name: SegmentName) -> None:
+    def _take_segment(self, name: SegmentName) -> bool:
+        """Take a segment; return whether that is worth no other attempt."""
         known = self.index.holders.get(name.holder_id)
         if known is not None and known.end == name.blocks:
             known.at = (self._store, str(name))  # a journal that became a segment
-            return
+            return True
         try:
             holder = self._described(name)
         except KeyError:
-            return
+            return True
         except Exception as error:  # noqa: BLE001 - a segment that cannot be read holds nothing
             self._fault("read", error)
-            return
+            return isinstance(error, Unreadable)
         if known is not None:
             self.index.drop(known)
         try:
@@ -106,6 +118,7 @@ class Catalog:
         except Exception as error:  # noqa: BLE001 - what it says makes no sense
             self.index.drop(holder)
             self._fault("read", error)
+        return True
 
     def _described(self, name: SegmentName) -> Holder:
         """Return a segment as its directory describes it, from the shelf if it is there."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hypernodes.cache import codecs
-from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Tagger, pack, place_of
+from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Tagger, Unreadable, pack, place_of
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import OBJECTS, SEGMENTS, SegmentName, new_id, parsed
 from hypernodes.cache._tables import packed
@@ -174,6 +174,8 @@ class _Collection:
         self._twice([unit for unit in units if unit.holder in gone], units)
         stay = self._objects_that_stay(units)
         there = {*cache.store.list(SEGMENTS), *cache.store.list(OBJECTS)}
+        if cache.catalog.incomplete:  # who knows what refers to them
+            stay |= {name for name in there if name.startswith(OBJECTS)}
         condemned = dict.fromkeys([holder.name for holder in gone], self.now)
         condemned |= dict.fromkeys([name for name in there if name.startswith(OBJECTS) and name not in stay], self.now)
         condemned |= {name: since for name, since in self._condemned_before(there).items() if name not in stay}
@@ -283,10 +285,13 @@ class _Collection:
             if unit.holder.id in concerned and not unit.reason:
                 try:
                     block = self.cache.reader.block(unit.holder, unit.number)
-                except Foreign:
+                except (Unreadable, KeyError) as error:
+                    if isinstance(error, Foreign):
+                        alien.add(unit.holder.id)
+                    else:
+                        unit.reason = "broken"
+                except Exception:  # noqa: BLE001 - it may be readable another time
                     alien.add(unit.holder.id)
-                except Exception:  # noqa: BLE001 - what cannot be read any more is of no use
-                    unit.reason = "broken"
                 else:
                     if block.trusted and not self.cache.may_pickle:
                         alien.add(unit.holder.id)  # whoever cannot sign would take its signature away
