@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from random import Random
@@ -19,8 +20,16 @@ from hypernodes.testing._events import Listener, problems
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+FEWER = int(os.environ.get("HYPERNODES_FEWER", "1"))  # where the same runs on several Pythons, the others take a share of the examples
+
+
+def many(count: int) -> int:
+    """Return how many examples to try where so many are tried as a rule."""
+    return max(1, count // FEWER)
+
+
 EXAMPLES = settings(
-    max_examples=250,
+    max_examples=many(250),
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
