@@ -11,6 +11,7 @@ import cloudpickle
 import pytest
 
 from hypernodes.cache.store import CacheStore
+from hypernodes.testing._cached import CachedTests
 from hypernodes.testing._races import THREADS, RaceTests, data_of, same
 
 SIZES = (0, 1, 200, 65_537, 10_000_000)
@@ -41,7 +42,7 @@ PREFIXES = (
 )
 
 
-class CacheStoreSuite(RaceTests):
+class CacheStoreSuite(CachedTests, RaceTests):
     """Conformance tests for stores: inherit them unedited and say how a store is made.
 
     Put this into a test module and run pytest::
