@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from hypernodes.cache import codecs
-from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Tagger, Unreadable, pack, place_of
+from hypernodes.cache._blocks import Foreign, Notes, Unreadable
 from hypernodes.cache._index import Holder
-from hypernodes.cache._names import OBJECTS, SEGMENTS, SegmentName, new_id, parsed
+from hypernodes.cache._merged import Merged
+from hypernodes.cache._names import OBJECTS, SEGMENTS, parsed
 from hypernodes.cache._tables import packed
 from hypernodes.cache._writer import LARGEST
-from hypernodes.cache.entry import Entry, Spot, is_of
+from hypernodes.cache.entry import is_of
 
 if TYPE_CHECKING:
     from hypernodes.cache._stored import StoredCache
@@ -342,15 +343,15 @@ class _Collection:
                 if now is not None:
                     came_from.setdefault((now[0].id, now[1]), []).append((holder_id, number))
         made: list[Holder] = []
-        segment = _Segment(self.cache)
+        segment = Merged(self.cache)
         for unit in sorted(units, key=lambda each: (each.used, each.holder.id, each.number)):
             block = self.cache.block(*unit.at)
             if block is None or not (len(block) or block.notes.chunks or block.notes.manifests or block.notes.aliases):
                 continue  # it was nothing but what is said anew
-            segment.add(unit, block, self.partly.get(unit.place, set()), came_from.get(unit.place, ()))
+            segment.add(block, unit.used, [unit.place, *came_from.get(unit.place, ())], self.partly.get(unit.place, set()))
             if segment.holder.end >= LARGEST:
                 made.append(segment.put(self.now, Notes()))
-                segment = _Segment(self.cache)
+                segment = Merged(self.cache)
         lost = {holder.id for holder in gone}
         uses = {
             holder_id: (packed("I", times), packed("Q", times.values()))
@@ -364,63 +365,3 @@ class _Collection:
                 self.index.take(holder)
             for holder in gone:
                 self.index.drop(holder)
-
-
-class _Segment:
-    """A segment that is put together from blocks of others."""
-
-    def __init__(self, cache: StoredCache) -> None:
-        self._cache = cache
-        self._tag = cache.keys.tag
-        self._data: list[bytes] = []
-        self._moved: dict[str, dict[int, int]] = {}
-        self._uses: dict[int, int] = {}
-        holder_id = new_id()
-        self.holder = Holder(holder_id, f"{SEGMENTS}{holder_id}", cache.store)
-        self.holder.writers = [cache.host]
-
-    def add(self, unit: _Unit, block: Block, without: AbstractSet[int], came_from: Sequence[tuple[str, int]]) -> None:
-        """Add a block, without some of its entries."""
-        place = place_of(self.holder.id, len(self.holder.starts))
-        number = self._add(_repacked(place, block, without, self._tag) if without else block.written_for(place, self._tag))
-        for holder_id, before in () if without else (unit.place, *came_from):
-            self._moved.setdefault(holder_id, {})[before] = number
-        if unit.used > block.time:
-            self._uses[number] = unit.used
-
-    def _add(self, data: bytes) -> int:
-        self._data.append(data)
-        place = place_of(self.holder.id, len(self.holder.starts))
-        return self.holder.add_block(Block(place, data, self._cache.verdict), len(data))
-
-    def put(self, now: int, notes: Notes) -> Holder:
-        """Publish the segment with what there is to say, and return it."""
-        notes.moved.update({each: (packed("I", pairs), packed("I", pairs.values())) for each, pairs in self._moved.items()})
-        if self._uses:
-            notes.uses[self.holder.id] = (packed("I", self._uses), packed("Q", self._uses.values()))
-        self._add(pack(place_of(self.holder.id, len(self.holder.starts)), [], {}, notes, now, self._tag))
-        table, directory = self.holder.ending(self._tag)
-        name = SegmentName(self.holder.id, self.holder.end, len(table), len(directory))
-        self.holder.at = (self._cache.store, str(name))
-        self._cache.store.put(self.holder.name, b"".join((*self._data, table, directory)))
-        self.holder.keys = None
-        self._cache.catalog.saw(name, table + directory)
-        return self.holder
-
-
-def _repacked(place: str, block: Block, without: AbstractSet[int], tagged: Tagger) -> bytes:
-    """Return a block without some of its entries."""
-    kept: list[Entry] = []
-    apart: dict[tuple[int, int], bytes] = {}
-    for position in range(len(block)):
-        if position in without:
-            continue
-        entry = block.entry(position, None)
-        payloads = []
-        for part in range(len(entry.parts)):
-            ((_, data),) = block.columns((position,), part)
-            if type(data) is Apart:
-                apart[len(kept), part] = data.name
-            payloads.append(b"" if type(data) is Apart else data)
-        kept.append(attrs.evolve(entry, location=Spot(payloads)))
-    return pack(place, kept, apart, attrs.evolve(block.notes, chunks={}), block.time, tagged)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from hypernodes._file import FILE_MARK
 from hypernodes._hashing import digest
-from hypernodes.cache import _inspect
+from hypernodes.cache import _inspect, _stored_pieces
 from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Unreadable
 from hypernodes.cache._catalog import Catalog
 from hypernodes.cache._gc import Collected, collect, size_of
@@ -22,10 +19,10 @@ from hypernodes.cache._outbox import Outbox
 from hypernodes.cache._reader import Reader
 from hypernodes.cache._shelf import Shelf
 from hypernodes.cache._storage import Storage
-from hypernodes.cache._tables import ALIAS, packed, unpacked
+from hypernodes.cache._tables import ALIAS
 from hypernodes.cache._writer import Writer
 from hypernodes.cache.entry import Entry
-from hypernodes.cache.opened import GONE, NODE_HISTORY, Cache
+from hypernodes.cache.opened import NODE_HISTORY, Cache
 from hypernodes.cache.store import CacheStore, LocalStore
 from hypernodes.cache.trust import Verdict, keyring_for
 
@@ -119,7 +116,7 @@ class StoredCache(Cache):
             entry = block.entry(position, (holder, number))
             if key not in entry.keys or self.is_barred(entry):
                 return None
-            if not block.trusted and not all(part.codec != "pickle" and _harmless(part.classes) for part in entry.parts):
+            if not block.trusted and not all(part.codec != "pickle" and _stored_pieces.harmless(part.classes) for part in entry.parts):
                 return None  # nobody vouches for code
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
             self.fault("read", error)
@@ -200,9 +197,9 @@ class StoredCache(Cache):
         if block is None:
             return None
         ((_, data),) = block.columns((spot.position,), part)
-        return self._whole(data, trusted=block.trusted)
+        return self.whole_bytes(data, trusted=block.trusted)
 
-    def _whole(self, data: Any, *, trusted: bool) -> tuple[Any, bool] | None:
+    def whole_bytes(self, data: Any, *, trusted: bool) -> tuple[Any, bool] | None:
         """Return bytes that may be kept apart."""
         if type(data) is not Apart:
             return data, trusted
@@ -359,81 +356,20 @@ class StoredCache(Cache):
 
     def piece(self, key: bytes, after: int = 0) -> tuple[Any, Any, Any] | None:
         """Return what is known of one output of a piece of a map, unless anything was taken back since it was noted."""
-        place = self._index.chunks.get(key)
-        block = None if place is None else self.block(*place)
-        if block is None:
-            return None
-        try:
-            classes, counts, places = block.notes.chunks[key]
-            if not all(type(one) is str and type(other) is bytes for one, other in classes):
-                return None
-            if not all(type(one) is str and type(other) is int for one, other in counts.items()):
-                return None
-        except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
-            self.fault("read", error)
-            return None
-        if not block.trusted and not _harmless(classes):
-            return None
-        return None if max(after, self.taken_back()) >= block.time else (classes, counts, places)
+        return _stored_pieces.piece(self, key, after)
 
     def taken_back(self) -> int:
         """Return when a result was last invalidated or found to vary."""
         return max((*(when for when, _, _ in self._index.barriers), *self._index.marks.values()), default=0)
 
     def keep_piece(self, key: bytes, known: tuple[Any, Any], column: Sequence[Entry]) -> None:
-        """Note where the results of a piece are: runs of places in one block."""
-        if self.read_only:
-            return
-        with self.outbox.lock:
-            self.outbox.write()
-            runs: list[tuple[str, int, list[int]]] = []
-            for entry in column:
-                spot: Any = entry.location
-                if spot.block is None:
-                    return
-                holder, number = spot.block
-                if not runs or runs[-1][1] != number or runs[-1][0] != holder.id:
-                    runs.append((holder.id, number, []))
-                runs[-1][2].append(spot.position)
-            places = [(holder_id, number, packed("H", positions)) for holder_id, number, positions in runs]
-            self.outbox.said.chunks[key] = (*known, places)
+        """Note where the results of a piece are."""
+        _stored_pieces.keep_piece(self, key, known, column)
 
     def read_places(self, places: Any, part: int) -> list[Any] | None:
         """Return one output of a piece; ``None`` where some value cannot be read."""
-        values: list[Any] = []
-        try:
-            for holder_id, number, positions in places:
-                place = self._index.place(holder_id, number)
-                block = None if place is None else self.block(*place)
-                if block is None or place is None:
-                    return None
-                self.used.add((place[0].id, place[1]))
-                for codec, data in block.columns(unpacked("H", positions), part):
-                    whole = self._whole(data, trusted=block.trusted) if type(data) is Apart else (data, block.trusted)
-                    value = GONE if whole is None else self._decoded(codec, *whole)
-                    if value is GONE:
-                        return None
-                    values.append(value)
-        except Exception as error:  # noqa: BLE001 - as above
-            self.fault("read", error)
-            return None
-        return values
+        return _stored_pieces.read_places(self, places, part)
 
     def entries_at(self, places: Any) -> list[Entry]:
         """Return the entries of a piece; none where some are gone."""
-        found: list[Entry] = []
-        for holder_id, number, positions in places:
-            place = self._index.place(holder_id, number)
-            entries = [] if place is None else self.entries_of(*place)
-            if not entries:
-                return []
-            found += [entries[position] for position in unpacked("H", positions)]
-        return found
-
-
-def _harmless(classes: Iterable[tuple[str, bytes]]) -> bool:
-    """Whether asking what some classes and files are now imports no module and opens nothing but files."""
-    return all(
-        Path(name.removeprefix(FILE_MARK)).is_file() if name.startswith(FILE_MARK) else name.partition(":")[0] in sys.modules
-        for name, _ in classes
-    )
+        return _stored_pieces.entries_at(self, places)

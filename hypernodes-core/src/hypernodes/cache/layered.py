@@ -99,7 +99,7 @@ class LayeredCache(Cache):
 
     def _value(self, entry: Entry, part: int) -> Any:
         for layer, own, found in self._payloads(entry, part):
-            value = _tried(layer, "read", GONE, self._decoded, own.parts[part].codec, *found)
+            value = _tried(layer, "read", GONE, self.decoded, own.parts[part].codec, *found)
             if value is not GONE:
                 if self._nearer[layer]:
                     self._bring(entry, layer, own, part, found, value)

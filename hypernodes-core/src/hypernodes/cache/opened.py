@@ -76,12 +76,12 @@ class Cache(ABC):
             found = self.payload(entry, part)
             if found is None:
                 return GONE
-            return self._decoded(entry.parts[part].codec, *found)
+            return self.decoded(entry.parts[part].codec, *found)
         except Exception as error:  # noqa: BLE001 - a fault of the cache is a miss, never an error
             self.fault("read", error)
             return GONE
 
-    def _decoded(self, codec: str, data: Any, trusted: bool) -> Any:  # noqa: FBT001 - one half of what ``payload`` returns
+    def decoded(self, codec: str, data: Any, trusted: bool) -> Any:  # noqa: FBT001 - one half of what ``payload`` returns
         """Return the value that bytes stand for; ``GONE`` where an element of a list is."""
         if codec != "list":
             return codecs.decode(codec, data, trusted=trusted)
