@@ -117,8 +117,9 @@ def test_a_torn_journal_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
     assert len(again(tmp_path / "c")) % 256 == 0
 
 
-def test_another_process_sees_what_this_one_has_written_so_far(tmp_path: Path) -> None:
+def test_another_process_sees_what_this_one_has_written_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
+    monkeypatch.setattr("hypernodes.cache._outbox.GROUP_SECONDS", 1000.0)  # however slow the other process is to start
 
     @node(output_name="y")
     def work(x: int) -> int:
@@ -129,6 +130,23 @@ def test_another_process_sees_what_this_one_has_written_so_far(tmp_path: Path) -
 
     Pipeline([work], cache=DiskCache(tmp_path / "c")).map({"x": list(range(601))}, map_over="x")
     assert seen == [512]
+
+
+def test_a_result_waits_no_longer_than_a_second(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    @node(output_name="y")
+    def slow(x: int) -> int:
+        if x == 3:
+            end = time.monotonic() + 20
+            journals = tmp_path / "c" / "journal"
+            while not (journals.is_dir() and any(path.stat().st_size for path in journals.iterdir())) and time.monotonic() < end:
+                time.sleep(0.05)
+            sizes.append(sum(path.stat().st_size for path in journals.iterdir()))
+        return x
+
+    Pipeline([slow], cache=DiskCache(tmp_path / "c")).map({"x": list(range(4))}, map_over="x")
+    assert sizes[0] > 0  # though the group is far from full
 
 
 def test_every_bit_counts(tmp_path: Path) -> None:
