@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from hypernodes import DiskCache, Pipeline, node
-from hypernodes.cache import _outbox, opened
+from hypernodes.cache import StoreCache, _outbox, opened
+from hypernodes.cache.store import LocalStore
 from hypernodes.cli import main
 from hypernodes.errors import ConfigError, OptionError
 
@@ -325,3 +326,11 @@ def test_groups_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(_outbox, "GROUP_BYTES", 1_000_000)
     made(tmp_path, [big], range(20))
     assert again(tmp_path).verify().blocks == 5
+
+
+def test_a_large_value_that_was_deleted_is_written_again(tmp_path: Path) -> None:
+    setting = StoreCache(LocalStore(tmp_path))  # of a process that goes on
+    for _ in range(2):
+        assert Pipeline([big], cache=setting, name="p").map({"x": [1, 2]}, map_over="x").stats["big"].ran == 2
+        assert made(tmp_path, [big], [1, 2]) == {"big": 0}
+        assert setting.clear() == 2

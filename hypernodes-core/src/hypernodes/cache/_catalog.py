@@ -86,6 +86,7 @@ class Catalog:
         whole = True
         for gone in [each for each in self.index.holders.values() if each.name in self._seen and each.name not in names]:
             self.index.drop(gone)
+        self._seen &= names  # what is gone may come back, with a disk that was not there for a while
         for name in sorted(names - self._seen):
             self._seen.add(name)
             said = parsed(name)

@@ -46,7 +46,7 @@ class Outbox:
         self._catalog = catalog
         self._store = store
         self._fault = fault
-        self._apart: set[bytes] = set()  # names of large values that this process wrote
+        self._apart: set[bytes] = set()  # names of large values that this process wrote since the last flush
         self._unsealed: list[Holder] = []
         self._ticker: Ticker | None = None
         self.after_fork()
@@ -103,6 +103,8 @@ class Outbox:
                 torn = self._writer.detach()
                 if torn is not None and torn.starts:
                     self._unsealed.append(torn)
+                self.said.barriers[:0] = said.barriers  # what was taken back stays so, and is written as soon as that can be
+                self.said.marks.update(said.marks)
                 self.pending.clear()  # a run may be long; what is not written is computed again when it is asked for
                 return
             if new:
@@ -155,9 +157,9 @@ class Outbox:
             self.write()
             holder = self._writer.detach()
             unsealed, self._unsealed = self._unsealed, []
+            self._apart = set()  # a collection may delete them as soon as nothing refers to them
         self._seal(holder)
-        for torn in unsealed:
-            self.adopt(torn)
+        self._unsealed += [torn for torn in unsealed if not self.adopt(torn)]
 
     def _seal(self, holder: Holder | None) -> None:
         if holder is None:
@@ -166,21 +168,25 @@ class Outbox:
             name, ending = self._writer.seal(holder)
         except Exception as error:  # noqa: BLE001 - what was written stays readable as a journal
             self._fault("write", error)
+            self._unsealed.append(holder)  # for the next flush
             return
         with self.lock:
             holder.keys = None
             self._catalog.saw(name, ending)
 
-    def adopt(self, holder: Holder) -> None:
-        """Make a segment of a journal that nobody writes to any more."""
+    def adopt(self, holder: Holder) -> bool:
+        """Make a segment of a journal that nobody writes to any more; return whether that is done, or of no use any more."""
         try:
             name, ending = self._writer.seal_copy(holder)
+        except KeyError:  # it is a segment already, or gone
+            return True
         except Exception as error:  # noqa: BLE001 - as above
             self._fault("write", error)
-            return
+            return False
         with self.lock:
             holder.keys = None
             self._catalog.saw(name, ending)
+        return True
 
 
 class Ticker:

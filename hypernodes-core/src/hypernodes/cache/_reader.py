@@ -114,10 +114,10 @@ def blocks_after(store: Any, name: str, holder: Holder, check: Check) -> list[tu
             length = size_of(data[place : place + HEAD.size])
             block = Block(place_of(holder.id, len(holder.starts) + len(found)), data[place : place + length], check)
             assert block.notes is not None  # noqa: S101 - which is to be understood as well
-        except Foreign:
-            raise
-        except Unreadable:
-            break
+        except Unreadable as error:
+            if isinstance(error, Foreign) and not holder.starts and not found:
+                raise
+            break  # after a power cut there may be zeros in place of a tag, which look like somebody else's
         found.append((block, length))
         place += length
     return found

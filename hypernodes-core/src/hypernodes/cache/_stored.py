@@ -284,7 +284,9 @@ class StoredCache(Cache):
         with self.outbox.lock:
             self.outbox.write()
             found = len({entry.keys[0] for entry in _inspect.entries(self, node, pipeline)})
-            self.outbox.said.barriers.append((time.time_ns() // 1000, node, pipeline))
+            barrier = (time.time_ns() // 1000, node, pipeline)
+            self.outbox.said.barriers.append(barrier)
+            self._index.barriers.append(barrier)  # which holds here even if it cannot be written
         self.flush()
         return found
 

@@ -97,6 +97,12 @@ class LocalStore:
 
     def put(self, name: str, data: bytes) -> None:
         """Write a blob: a temporary file, then renamed."""
+        try:
+            self._put(name, data)
+        except FileNotFoundError:  # somebody removed a directory just now
+            self._put(name, data)
+
+    def _put(self, name: str, data: bytes) -> None:
         path = self._made(name)
         partial = f"{path}.{os.urandom(6).hex()}{_PARTIAL}"  # threads and other hosts may write that name too
         disk = self._disk
