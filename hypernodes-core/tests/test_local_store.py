@@ -209,3 +209,20 @@ def test_zeros_after_a_power_cut_cost_what_they_replace(disk: ModelDisk, monkeyp
     file.data[second + 31 :] = bytes(len(file.data) - second - 31)  # all but the head, and what kind of tag it is
     monkeypatch.setattr(_catalog, "is_left_over", lambda holder_id: True)
     assert ran(on(disk), range(6)) == 3
+
+
+def test_what_could_not_be_read_in_one_run_is_read_in_the_next(disk: ModelDisk) -> None:
+    ran(on(disk), range(7))
+    broken = OSError(errno.EIO, os.strerror(errno.EIO))
+    for at in range(1, 4):  # a directory, a table of keys, a block
+        cache, reads = on(disk), [0]
+
+        def once(number: int, name: str, reads: list[int] = reads, at: int = at) -> OSError | None:
+            reads[0] += name == "read"
+            return broken if name == "read" and reads[0] == at else None
+
+        disk.fault = once
+        ran(cache, [0])
+        disk.fault = lambda number, name: None
+        assert reads[0] >= at
+        assert ran(cache, range(1, 7)) == 0

@@ -159,6 +159,10 @@ class Catalog:
             self.vanished = True
         except Exception as error:  # noqa: BLE001 - as above
             self._fault("read", error)
+            if not isinstance(error, Unreadable):  # the next refresh takes it anew
+                self.index.drop(holder)
+                self._seen.discard(holder.name)
+                self.incomplete = True
         return Table.empty()
 
     def _take_journal(self, name: str, holder_id: str) -> Holder | None:
