@@ -55,7 +55,7 @@ class Meddler(Disk):
 @pytest.mark.parametrize("trouble", [FULL, "short"], ids=str)
 def test_a_failed_append_leaves_the_journal_whole(trouble: Any) -> None:
     disk = ModelDisk()
-    store = LocalStore("/root", disk=disk)  # type: ignore[arg-type]
+    store = LocalStore("/deep", disk=disk)  # type: ignore[arg-type]
     store.append("journal/a", b"first")
     disk.fault = lambda number, name: trouble if name == "write" else None
     with pytest.raises(OSError, match="No space"):
@@ -173,7 +173,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> ModelDisk:
 
 
 def on(disk: ModelDisk) -> StoreCache:
-    return StoreCache(LocalStore("/root", disk=disk))  # type: ignore[arg-type]
+    return StoreCache(LocalStore("/deep", disk=disk))  # type: ignore[arg-type]
 
 
 def test_what_was_forgotten_on_a_full_disk_stays_so(disk: ModelDisk) -> None:
@@ -204,7 +204,7 @@ def test_zeros_after_a_power_cut_cost_what_they_replace(disk: ModelDisk, monkeyp
     disk.fault = lambda number, name: FULL if name in ("sync", "rename") else None
     ran(cache, range(6))  # two groups, which stay a journal
     disk.fault = lambda number, name: None
-    (file,) = disk._folder("/root/journal").names.values()  # noqa: SLF001 - as a power cut leaves it
+    (file,) = disk._folder("/deep/journal").names.values()  # noqa: SLF001 - as a power cut leaves it
     second = bytes(file.data).index(b"hnb1", 1)
     file.data[second + 31 :] = bytes(len(file.data) - second - 31)  # all but the head, and what kind of tag it is
     monkeypatch.setattr(_catalog, "is_left_over", lambda holder_id: True)
