@@ -188,15 +188,22 @@ def test_what_was_forgotten_on_a_full_disk_stays_so(disk: ModelDisk) -> None:
     assert ran(on(disk), range(5)) == 5
 
 
-def test_what_could_not_be_sealed_is_sealed_by_the_next_run(disk: ModelDisk) -> None:
-    for call in ("sync", "rename"):
-        cache = on(disk)
-        xs = range(100, 105) if call == "sync" else range(5)
-        disk.fault = lambda number, name, call=call: FULL if name == call else None
-        ran(cache, xs)
-        disk.fault = lambda number, name: None
-        ran(cache, [50])
-        assert ran(on(disk.after_power_cut(Random(0))), xs) == 0
+@pytest.mark.parametrize("call", ["sync", "rename", "sync_folder"])
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_could_not_be_sealed_is_sealed_by_the_next_run(
+    disk: ModelDisk, monkeypatch: pytest.MonkeyPatch, call: str, taken: bool
+) -> None:
+    cache = on(disk)
+    ran(cache, [50])  # so that the directories are there
+    disk.fault = lambda number, name: FULL if name == call else None
+    ran(cache, range(5))
+    disk.fault = lambda number, name: None
+    if taken:  # for left over, by itself or by somebody else
+        monkeypatch.setattr(_catalog, "is_left_over", lambda holder_id: True)
+    ran(cache, [51])
+    again = on(disk.after_power_cut(Random(0)))
+    assert ran(again, range(5)) == 0
+    assert not again.verify().problems
 
 
 def test_zeros_after_a_power_cut_cost_what_they_replace(disk: ModelDisk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hypernodes._hashing import digest
 from hypernodes.cache._blocks import Notes
 from hypernodes.cache._catalog import Catalog
 from hypernodes.cache._index import Holder
-from hypernodes.cache._names import OBJECTS
+from hypernodes.cache._names import JOURNALS, OBJECTS
 from hypernodes.cache._tables import packed
 from hypernodes.cache._writer import Writer
 from hypernodes.cache.entry import Entry
@@ -176,9 +176,11 @@ class Outbox:
 
     def adopt(self, holder: Holder) -> bool:
         """Make a segment of a journal that nobody writes to any more; return whether that is done, or of no use any more."""
+        if not holder.name.startswith(JOURNALS):
+            return True  # it is a segment by now
         try:
             name, ending = self._writer.seal_copy(holder)
-        except KeyError:  # it is a segment already, or gone
+        except KeyError:  # it is gone
             return True
         except Exception as error:  # noqa: BLE001 - as above
             self._fault("write", error)
