@@ -155,6 +155,21 @@ WRONG_STORES = """
     from hypernodes.cache.store import DictStore
     from hypernodes.testing.stores import CacheStoreSuite
 
+    class KeepsNothing(DictStore):
+        def put(self, name, data):
+            pass
+
+    class DeletesEverything(DictStore):
+        def delete(self, names):
+            if list(names):
+                self._blobs.clear()
+
+    class DiesOfLosses(DictStore):
+        def get(self, name, start=0, end=None):
+            if name not in self._blobs:
+                raise SystemExit("it is gone")
+            return super().get(name, start, end)
+
     class Cuts(DictStore):
         def put(self, name, data):
             super().put(name, data[:65536])
@@ -390,6 +405,9 @@ MUST_FAIL = {  # store -> the test that finds it out
     "NewOverwrites": "test_put_new",
     "NewSaysNothing": "test_put_new",
     "NewAfterDelete": "test_put_new",
+    "KeepsNothing": "test_results_are_found_again",
+    "DeletesEverything": "test_room_is_made",
+    "DiesOfLosses": "test_blobs_that_are_lost_between_two_calls[0]",
 }
 
 
