@@ -218,6 +218,34 @@ def test_zeros_after_a_power_cut_cost_what_they_replace(disk: ModelDisk, monkeyp
     assert ran(on(disk), range(6)) == 3
 
 
+def test_a_journal_that_begins_with_a_torn_block_is_nobody_elses(disk: ModelDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = on(disk)
+    disk.fault = lambda number, name: FULL if name in ("sync", "rename") else None
+    ran(cache, range(3))
+    disk.fault = lambda number, name: None
+    (file,) = disk._folder("/deep/journal").names.values()  # noqa: SLF001 - as a power cut leaves it
+    file.data[31:] = bytes(len(file.data) - 31)
+    monkeypatch.setattr(_catalog, "is_left_over", lambda holder_id: True)
+    again = on(disk)
+    assert ran(again, range(3)) == 3
+    assert not disk._folder("/deep/journal").names  # noqa: SLF001 - it is of no use to anybody
+
+
+def test_directories_of_a_writer_that_was_killed_are_made_durable_by_the_next(disk: ModelDisk) -> None:
+    LocalStore("/deep", disk=disk).put("first/blob", b"0")  # type: ignore[arg-type]
+    for at in range(1, 20):
+        there = ModelDisk()
+        there.crash_at = at
+        try:
+            LocalStore("/deep", disk=there).put("first/blob", b"1")  # type: ignore[arg-type]
+        except Crashed:
+            pass
+        there = there.killed()
+        LocalStore("/deep", disk=there).put("first/other", b"2")  # type: ignore[arg-type]
+        for seed in range(8):
+            assert LocalStore("/deep", disk=there.after_power_cut(Random(seed))).get("first/other") == b"2"  # type: ignore[arg-type]
+
+
 def test_what_could_not_be_read_in_one_run_is_read_in_the_next(disk: ModelDisk) -> None:
     ran(on(disk), range(7))
     broken = OSError(errno.EIO, os.strerror(errno.EIO))

@@ -509,7 +509,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
         keyring_for(False)
     with pytest.raises(ConfigError, match=r'pip install "hypernodes-core\[signing\]"'):
         command(["new", "--ed25519"])
-    assert ring(ONE).check(BLOCK, b"\x02" + bytes(68)) is Verdict.FOREIGN
+    assert ring(ONE).check(BLOCK, b"\x02abcd" + bytes(64)) is Verdict.FOREIGN
 
 
 def test_the_package_is_imported_only_for_its_keys():
@@ -574,7 +574,7 @@ def test_the_fix_fits_root_and_key():
 
 def test_keys_made_up_by_others_do_not_fill_the_memory():
     keyring = ring(ONE)
-    for number in range(1000):
+    for number in range(1, 1001):
         keyring.check(BLOCK, b"\x01" + number.to_bytes(4, "big") + bytes(32))
     assert sum(keyring.foreign().values()) == 1000
     assert len(keyring.foreign()) <= 18

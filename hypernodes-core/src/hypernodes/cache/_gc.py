@@ -161,6 +161,7 @@ class _Collection:
         cache = self.cache
         if not self.dry_run:
             cache.outbox.flush()
+        there = {*cache.store.list(SEGMENTS), *cache.store.list(OBJECTS)}  # first: what comes later is nothing that is known to be unused
         cache.refresh()
         before = size_of(cache)
         units = self._units()
@@ -174,7 +175,6 @@ class _Collection:
         gone = self._concerned(units)
         self._twice([unit for unit in units if unit.holder in gone], units)
         stay = self._objects_that_stay(units)
-        there = {*cache.store.list(SEGMENTS), *cache.store.list(OBJECTS)}
         if cache.catalog.incomplete:  # who knows what refers to them
             stay |= {name for name in there if name.startswith(OBJECTS)}
         condemned = dict.fromkeys([holder.name for holder in gone], self.now)

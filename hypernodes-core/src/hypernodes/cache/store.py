@@ -88,6 +88,7 @@ class LocalStore:
         self._root = str(self.root)
         self._disk = disk or Disk()
         self._open: dict[tuple[int, str], int] = {}  # descriptors of blobs that are appended to, by process
+        self._settled: set[str] = set()  # directories that are known to be there after a power cut
 
     def __repr__(self) -> str:
         return f"LocalStore({str(self.root)!r})"
@@ -119,7 +120,7 @@ class LocalStore:
             finally:
                 disk.close(descriptor)
             disk.rename(partial, path)
-            disk.sync_folder(os.path.dirname(path))
+            self._sync_names(os.path.dirname(path))
         except BaseException:
             with contextlib.suppress(OSError):
                 disk.unlink(partial)
@@ -169,7 +170,22 @@ class LocalStore:
                 return
         finally:
             disk.close(descriptor)
-        disk.sync_folder(os.path.dirname(target))
+        self._sync_names(os.path.dirname(target))
+
+    def _sync_names(self, folder: str) -> None:
+        """Make the names in a directory durable, and its own, which somebody may have made and not lived to sync."""
+        self._disk.sync_folder(folder)
+        while folder not in self._settled:
+            above = os.path.dirname(folder)
+            try:
+                self._disk.sync_folder(above)
+            except PermissionError:  # a directory of somebody else's, which may be passed through but not read
+                if folder != self._root:
+                    raise
+            self._settled.add(folder)
+            if folder == self._root:
+                return
+            folder = above
 
     def _made(self, name: str) -> str:
         """Return the path of a blob, in a directory that is there."""

@@ -117,6 +117,8 @@ class Keyring:
         if len(tag) != _SIZES.get(tag[:1]):
             return Verdict.BROKEN
         known = [key for key in self.keys if key.id == tag[1:_HEAD] and key.head == tag[:1]]
+        if not known and not any(tag[1:_HEAD]):
+            return Verdict.BROKEN  # nobody's key; zeros are what a power cut leaves
         if not known:
             self._count(tag[:_HEAD], results)
             return Verdict.FOREIGN
