@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -236,10 +237,8 @@ def test_directories_of_a_writer_that_was_killed_are_made_durable_by_the_next(di
     for at in range(1, 20):
         there = ModelDisk()
         there.crash_at = at
-        try:
+        with contextlib.suppress(Crashed):
             LocalStore("/deep", disk=there).put("first/blob", b"1")  # type: ignore[arg-type]
-        except Crashed:
-            pass
         there = there.killed()
         LocalStore("/deep", disk=there).put("first/other", b"2")  # type: ignore[arg-type]
         for seed in range(8):

@@ -739,8 +739,7 @@ LARGE = 10_000
 @pytest.fixture
 def shallow() -> Iterator[None]:
     """Allow only a few frames more than the test itself has: depth must not grow with the number of nodes."""
-    importlib.import_module("networkx")  # importing it for the first time needs more
-
+    importlib.import_module("networkx")  # a cycle imports it, and that needs more
     before, depth, frame = sys.getrecursionlimit(), 0, sys._getframe()  # noqa: SLF001 - the only way to know
     while frame is not None:
         depth, frame = depth + 1, frame.f_back

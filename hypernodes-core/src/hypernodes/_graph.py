@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import heapq
 from collections.abc import Iterator, Sequence
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,19 +29,12 @@ class Graph:
         producer: Output name to the position of the node that makes it.
         root_args: Names that no node makes, in order of first use.
         available_output_names: All outputs, in execution order.
-        dag: The networkx graph over positions.
     """
 
     def __init__(self, nodes: Sequence[Member]) -> None:
-        import networkx as nx
-
         self.nodes: tuple[Member, ...] = tuple(nodes)
         self.ids = _unique_names(self.nodes)
         self.producer = self._producers()
-        self.dag: nx.DiGraph = nx.DiGraph()
-        self.dag.add_nodes_from(range(len(self.nodes)))
-        for position, node in enumerate(self.nodes):
-            self.dag.add_edges_from((self.producer[name], position) for name in node.root_args if name in self.producer)
         self.order: tuple[int, ...] = self._sorted()
         self.root_args: tuple[str, ...] = tuple(
             dict.fromkeys(name for i in self.order for name in self.nodes[i].root_args if name not in self.producer)
@@ -50,6 +45,20 @@ class Graph:
     def execution_order(self) -> tuple[Member, ...]:
         """The nodes in an order in which each finds its inputs made."""
         return tuple(self.nodes[i] for i in self.order)
+
+    @functools.cached_property
+    def dag(self) -> nx.DiGraph:
+        """The networkx graph over positions."""
+        import networkx as nx  # on demand: it takes longer to import than all of ours
+
+        dag: nx.DiGraph = nx.DiGraph()
+        dag.add_nodes_from(range(len(self.nodes)))
+        dag.add_edges_from((maker, position) for position, makers in enumerate(self._makers()) for maker in makers)
+        return dag
+
+    def _makers(self) -> list[list[int]]:
+        """Return, per node, the positions of the nodes that make its inputs."""
+        return [list({self.producer[name]: None for name in node.root_args if name in self.producer}) for node in self.nodes]
 
     def _producers(self) -> dict[str, int]:
         producer: dict[str, int] = {}
@@ -70,19 +79,37 @@ class Graph:
         return producer
 
     def _sorted(self) -> tuple[int, ...]:
+        """Return the positions in execution order: of the nodes that could be next, always the one that was given first."""
+        makers = self._makers()
+        followers: list[list[int]] = [[] for _ in makers]
+        missing = [len(each) for each in makers]
+        for position, each in enumerate(makers):
+            for maker in each:
+                followers[maker].append(position)
+        ready = [position for position, count in enumerate(missing) if not count]  # in order, so it is a heap
+        order = []
+        while ready:
+            position = heapq.heappop(ready)
+            order.append(position)
+            for follower in followers[position]:
+                missing[follower] -= 1
+                if not missing[follower]:
+                    heapq.heappush(ready, follower)
+        if len(order) == len(makers):
+            return tuple(order)
+        raise CycleError(self._circle())
+
+    def _circle(self) -> str:
+        """Say which nodes depend on each other."""
         import networkx as nx
 
-        try:
-            return tuple(nx.lexicographical_topological_sort(self.dag, key=int))
-        except nx.NetworkXUnfeasible:
-            path = [edge[0] for edge in nx.find_cycle(self.dag)]
-            lines = []
-            for position, following in zip(path, [*path[1:], path[0]], strict=True):
-                joint = [name for name in self.nodes[position].outputs if name in self.nodes[following].root_args]
-                lines.append(f"  {described(self.nodes[position])}  makes {listed(joint)} for '{self.ids[following]}'")
-            circle = " -> ".join(self.ids[position] for position in [*path, path[0]])
-            msg = f"nodes depend on each other: {circle}\n" + "\n".join(lines)
-            raise CycleError(msg) from None
+        path = [edge[0] for edge in nx.find_cycle(self.dag)]
+        lines = []
+        for position, following in zip(path, [*path[1:], path[0]], strict=True):
+            joint = [name for name in self.nodes[position].outputs if name in self.nodes[following].root_args]
+            lines.append(f"  {described(self.nodes[position])}  makes {listed(joint)} for '{self.ids[following]}'")
+        circle = " -> ".join(self.ids[position] for position in [*path, path[0]])
+        return f"nodes depend on each other: {circle}\n" + "\n".join(lines)
 
     def contradictions(self) -> Iterator[str]:
         """Yield a message for every edge whose annotations cannot both be right."""

@@ -10,26 +10,26 @@ from urllib.parse import unquote
 
 HIDDEN: Final = "***"
 
-_SECRET_OPTION: Final = re.compile(
-    r"key|secret|token|passw|pwd|passphrase|credential|auth|signature|(^|_)sas(_|$)|connection_string|user|session|cookie", re.IGNORECASE
+# Patterns are compiled when they are first used: most runs have no secrets to hide.
+_HIDDEN_OPTION: Final = (
+    r"(?i)key|secret|token|passw|pwd|passphrase|credential|auth|signature|(^|_)sas(_|$)|connection_string|user|session|cookie"
 )
-_SECRET_VARIABLE: Final = re.compile(r"SECRET|TOKEN|PASSW|PWD$|CREDENTIAL|_KEY(_ID)?$|APIKEY|CONNECTION_STRING", re.IGNORECASE)
+_HIDDEN_VARIABLE: Final = r"(?i)SECRET|TOKEN|PASSW|PWD$|CREDENTIAL|_KEY(_ID)?$|APIKEY|CONNECTION_STRING"
 _WAYS_IN: Final = frozenset({"anon", "browser", "cache", "cloud", "google_default"})  # values of gcsfs's `token` that name a way, no secret
 _SHORTEST: Final = 6  # shorter values stand in too many words to be hidden by their text
 
 _USERINFO: Final = (
-    re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#'\"@]*@", re.IGNORECASE),
+    r"(?i)([a-z][a-z0-9+.-]*://)[^\s/?#'\"@]*@",
     # A password with a slash in it, as keys of S3 have; a number after the colon is a port.
-    re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/?#'\"@:]*:(?!\d+(?:[/?#'\"\s]|$))[^\s'\"]*@", re.IGNORECASE),
+    r"(?i)([a-z][a-z0-9+.-]*://)[^\s/?#'\"@:]*:(?!\d+(?:[/?#'\"\s]|$))[^\s'\"]*@",
 )
 _PATTERNS: Final = (
-    re.compile(
-        r"((?:\b[\w.-]*(?:signature|secret|token|passw(?:or)?d|credential|api[_-]?key|account[_-]?key|access[_-]?key(?:[_-]?id)?)|[?&;]sig)"
-        r"[\"']?\s*[=:]\s*[\"']?)[^\s&#,;'\"<>]+",
-        re.IGNORECASE,
+    (
+        r"(?i)((?:\b[\w.-]*(?:signature|secret|token|passw(?:or)?d|credential|api[_-]?key|account[_-]?key|access[_-]?key(?:[_-]?id)?)|[?&;]sig)"
+        r"[\"']?\s*[=:]\s*[\"']?)[^\s&#,;'\"<>]+"
     ),
-    re.compile(r"(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", re.IGNORECASE),
-    re.compile(r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"),
+    r"(?i)(\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}",
+    r"()\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b",
 )
 
 
@@ -37,13 +37,13 @@ def is_secret(name: str, value: object) -> bool:
     """Return whether an option looks like a credential."""
     if value is None or isinstance(value, bool) or (isinstance(value, str) and value in _WAYS_IN):
         return False
-    return _SECRET_OPTION.search(name) is not None and not isinstance(value, Mapping)
+    return re.search(_HIDDEN_OPTION, name) is not None and not isinstance(value, Mapping)
 
 
 def without_userinfo(url: str) -> str:
     """Return a URL, or a text with URLs in it, without user names and passwords."""
     for pattern in _USERINFO:
-        url = pattern.sub(r"\1", url)
+        url = re.sub(pattern, r"\1", url)
     return url
 
 
@@ -91,11 +91,11 @@ def redacted(text: str, secrets: frozenset[str] = frozenset()) -> str:
         text: What is to be shown.
         secrets: Texts known to be secret, beside those that look like it and those in the environment.
     """
-    ambient = (value for name, value in os.environ.items() if len(value) > _SHORTEST and _SECRET_VARIABLE.search(name))
+    ambient = (value for name, value in os.environ.items() if len(value) > _SHORTEST and re.search(_HIDDEN_VARIABLE, name))
     for secret in sorted({*secrets, *ambient}, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     for pattern in _USERINFO:
-        text = pattern.sub(rf"\1{HIDDEN}@", text)
+        text = re.sub(pattern, rf"\1{HIDDEN}@", text)
     for pattern in _PATTERNS:
-        text = pattern.sub(rf"\1{HIDDEN}", text)
+        text = re.sub(pattern, rf"\1{HIDDEN}", text)
     return text

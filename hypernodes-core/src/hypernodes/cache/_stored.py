@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hypernodes._hashing import digest
-from hypernodes.cache import _inspect, _stored_pieces
+from hypernodes.cache import _stored_pieces
 from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Unreadable
 from hypernodes.cache._catalog import Catalog
-from hypernodes.cache._gc import Collected, collect, size_of
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import OBJECTS, host, user_folder
 from hypernodes.cache._outbox import Outbox
@@ -25,6 +24,9 @@ from hypernodes.cache.entry import Entry
 from hypernodes.cache.opened import NODE_HISTORY, Cache
 from hypernodes.cache.store import CacheStore, LocalStore
 from hypernodes.cache.trust import Verdict, keyring_for
+
+if TYPE_CHECKING:
+    from hypernodes.cache._gc import Collected
 
 
 class StoredCache(Cache):
@@ -71,8 +73,10 @@ class StoredCache(Cache):
         self.used: set[tuple[str, int]] = set()  # blocks that were used: ids of their holders, and numbers
 
     def __len__(self) -> int:
+        from hypernodes.cache._inspect import number_of_results
+
         with self.outbox.lock:
-            return _inspect.number_of_results(self)
+            return number_of_results(self)
 
     # -- looking up -----------------------------------------------------------------------------------------------
 
@@ -220,7 +224,9 @@ class StoredCache(Cache):
 
     def of_node(self, pipeline: str, node: str) -> list[Entry]:
         """Return what was kept of a node, newest first, also what is no longer there."""
-        return list(_inspect.history(self, (pipeline, node), NODE_HISTORY))
+        from hypernodes.cache._inspect import history
+
+        return list(history(self, (pipeline, node), NODE_HISTORY))
 
     def entries_of(self, holder: Holder, number: int) -> list[Entry]:
         """Return what is in a block; nothing where it cannot be read."""
@@ -233,7 +239,9 @@ class StoredCache(Cache):
 
     def nodes(self) -> dict[tuple[str, str], int]:
         """Return how many results there are of each pipeline and node."""
-        return _inspect.nodes(self)
+        from hypernodes.cache._inspect import nodes
+
+        return nodes(self)
 
     def fate(self, key: bytes) -> str | None:
         """Return what became of a key that was here once: ``"invalidated"``."""
@@ -281,9 +289,11 @@ class StoredCache(Cache):
 
     def invalidate(self, node: str | None = None, pipeline: str | None = None) -> int:
         """Forget results; see ``DiskCache.invalidate``."""
+        from hypernodes.cache._inspect import entries
+
         with self.outbox.lock:
             self.outbox.write()
-            found = len({entry.keys[0] for entry in _inspect.entries(self, node, pipeline)})
+            found = len({entry.keys[0] for entry in entries(self, node, pipeline)})
             barrier = (time.time_ns() // 1000, node, pipeline)
             self.outbox.said.barriers.append(barrier)
             self._index.barriers.append(barrier)  # which holds here even if it cannot be written
@@ -300,6 +310,8 @@ class StoredCache(Cache):
         self.outbox.flush()
         if self.max_size is None:
             return
+        from hypernodes.cache._gc import size_of
+
         try:
             if size_of(self) > self.max_size:
                 self.collect(max_size=self.max_size * 9 // 10)  # and some more, so that it is not asked for again at once
@@ -314,6 +326,8 @@ class StoredCache(Cache):
 
     def collect(self, **how: Any) -> Collected:
         """Remove what is not wanted any more; see ``_gc.collect``."""
+        from hypernodes.cache._gc import collect
+
         used, self.used = self.used, set()
         try:
             return collect(self, **how)

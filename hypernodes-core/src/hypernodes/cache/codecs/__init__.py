@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from hypernodes.cache.codecs._makers import Source, Undecodable, Unencodable
-from hypernodes.cache.codecs._opcodes import is_simple, may_be_deep
+from hypernodes.cache.codecs._opcodes import is_number, is_simple, may_be_deep
 from hypernodes.cache.codecs._payload import Payload, joined, parted
 from hypernodes.cache.codecs._plain import ATOMS
 from hypernodes.cache.codecs._stream import read, written
@@ -87,7 +87,7 @@ def decode(codec: str, data: Any, *, trusted: bool = True) -> Any:
     """
     try:
         if codec == "data":
-            if is_simple(data) and (trusted or not may_be_deep(bytes(data))):
+            if is_number(data) or (is_simple(data) and (trusted or not may_be_deep(bytes(data)))):
                 return pickle.loads(data)  # noqa: S301 - it names nothing that could be called
             return read(data if type(data) is bytes else bytes(data), Source((), trusted=trusted))
         if codec in _BESIDE:

@@ -8,6 +8,7 @@ and compare their keys.
 from __future__ import annotations
 
 import collections
+import functools
 import re
 import struct
 from collections.abc import Callable
@@ -19,15 +20,13 @@ from hypernodes.cache.codecs._plain import ATOMS, NO_NESTING
 DEPTH: Final = 2_000  # of tuples in tuples in objects: their hash needs the stack
 HARMLESS: Final = 10_000  # tuples, each of which may be in the next
 BEGINNING: Final = b"\x80\x05"  # protocol 5
-_SHORT: Final = b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(256))
 # Everything the pickler writes for data, but for what carries its length in more than one byte. The unpickler makes room for
 # as many objects as PUT names and calls whatever BUILD, NEWOBJ, INST and EXT name; none of these is here.
 # In an order that finds the frequent ones first.
 _BARE: Final = rb"N\x88\x89\]\)\x85\x86\x87\}\x8f\(\x94ateus\x90\x9101"
 _ROW: Final = rb"(?:K.|[%b]++|M..|h.|G.{8}|J.{4}|j.{4}|\x95.{8}|\x8c(?:%b)|[C\x8a](?:%b))*+"
-_RUN: Final = re.compile(_ROW % (_BARE + rb"R\x93", _SHORT, _SHORT), re.DOTALL)
-# Whether a stream is nothing but that, and names no maker: the quickest way to tell.
-is_simple: Final = re.compile(BEGINNING + _ROW % (_BARE, _SHORT, _SHORT) + rb"\.", re.DOTALL).fullmatch
+# Whether a stream is a number, ``None`` or a truth value and nothing else: the quickest way to tell.
+is_number: Final = re.compile(BEGINNING + rb"(?:\x95.{8})?(?:K.|M..|J.{4}|G.{8}|[N\x88\x89])\.", re.DOTALL).fullmatch
 _LENGTHS: Final = {
     **dict.fromkeys(b"XB\x8b", struct.Struct("<I")),
     **dict.fromkeys(b"\x8d\x8e\x96", struct.Struct("<Q")),
@@ -35,6 +34,19 @@ _LENGTHS: Final = {
 _NAMED: Final = b"\x93"  # STACK_GLOBAL
 _TUPLES: Final = (b"\x85", b"\x86", b"\x87", b"t")
 Find = Callable[[str, str], Callable[..., Any]]
+
+
+@functools.cache
+def _patterns() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Return what matches the next opcodes, and what matches a whole stream that names no maker; they take their time to compile."""
+    short = b"|".join(re.escape(bytes([size])) + b".{%d}" % size for size in range(256))
+    row = re.compile(_ROW % (_BARE + rb"R\x93", short, short), re.DOTALL)
+    return row, re.compile(BEGINNING + _ROW % (_BARE, short, short) + rb"\.", re.DOTALL)
+
+
+def is_simple(stream: Any) -> bool:
+    """Whether a stream is nothing but short opcodes, and names no maker."""
+    return _patterns()[1].fullmatch(stream) is not None
 
 
 def checked(stream: bytes) -> None:
@@ -46,8 +58,9 @@ def checked(stream: bytes) -> None:
     if stream[:2] != BEGINNING:
         raise Undecodable("no stream")
     position, size = 2, len(stream)
+    row, _ = _patterns()
     while True:
-        found = _RUN.match(stream, position)
+        found = row.match(stream, position)
         position = found.end() if found else position
         if position >= size:
             raise Undecodable("a stream is cut short")
