@@ -21,7 +21,6 @@ from hypernodes._version import __version__
 from hypernodes.cache import DiskCache, MemoryCache
 from hypernodes.callbacks import CallbackContext, LoggingCallback, PipelineCallback, RunInfo, ValueSummary
 from hypernodes.config import UNSET, reset_default_config, set_default_config
-from hypernodes.engines import Engine, EngineCapabilities, SeqEngine, SequentialEngine, run_block
 from hypernodes.errors import HyperNodesError
 from hypernodes.node import DualNode, Node, node
 from hypernodes.pipeline import Pipeline
@@ -32,11 +31,21 @@ from hypernodes.results import MapResult, NodeStats, RunResult, RunStats
 if TYPE_CHECKING:
     from hypernodes._file import File as File
     from hypernodes._stateful import stateful as stateful
+    from hypernodes.engines import Engine as Engine
+    from hypernodes.engines import EngineCapabilities as EngineCapabilities
+    from hypernodes.engines import SeqEngine as SeqEngine
+    from hypernodes.engines import SequentialEngine as SequentialEngine
+    from hypernodes.engines import run_block as run_block
     from hypernodes.plugins.hookspecs import hookimpl as hookimpl
 
 _LATER = {
+    "Engine": "hypernodes.engines",
+    "EngineCapabilities": "hypernodes.engines",
     "File": "hypernodes._file",
+    "SeqEngine": "hypernodes.engines",
+    "SequentialEngine": "hypernodes.engines",
     "hookimpl": "hypernodes.plugins.hookspecs",
+    "run_block": "hypernodes.engines",
     "stateful": "hypernodes._stateful",
 }  # imported when first asked for
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hypernodes._messages import among, did_you_mean, listed, near, picture
-from hypernodes._program import InnerStep, Step
 from hypernodes.errors import InputError, MissingInputError, OptionError, UnknownInputError, UnknownOutputError
 
 if TYPE_CHECKING:
     from hypernodes._job import Job
+    from hypernodes._program import InnerStep, Step
     from hypernodes._resolve import Prepared
 
 CALLS = ("run", "map", "imap")
@@ -81,6 +81,8 @@ def _missing(prepared: Prepared, missing: list[str], inputs: Mapping[str, Any], 
 
 def _consumer(job: Job, index: int, name: str) -> tuple[str, str]:
     """Return who needs an input first: its signature and where it is written."""
+    from hypernodes._program import InnerStep  # this module is needed before anything is compiled
+
     step = job.program.steps[index]
     parameter = _parameter(job, step, name)
     while isinstance(step, InnerStep):
@@ -105,6 +107,8 @@ def _parameter(job: Job, step: Step | InnerStep, name: str) -> str:
     """Return what a step calls an input of the program; pipelines between them may have renamed it."""
     outer = {entry.slot: entry.outer for entry in job.program.inputs}
     root = next(entry.slot for entry in job.program.root_inputs if entry.name == name)
+    from hypernodes._program import InnerStep
+
     names = step.inputs if isinstance(step, InnerStep) else step.node.root_args
     for parameter, argument in zip(names, step.args, strict=True):
         slot: int | None = argument

@@ -19,7 +19,7 @@ from hypernodes.config import STATE, UNSET
 from hypernodes.engines.runner import Execution, Request, looked_up, run_info
 from hypernodes.errors import InputError, OptionError
 from hypernodes.pipeline_node import ERROR_MODES, MAP_MODES, check_choice, several_names
-from hypernodes.results import MapResult, Record, RunResult, rows_of
+from hypernodes.results import MapResult, OutputNames, Record, RunResult, rows_of
 
 if TYPE_CHECKING:
     from hypernodes._explain import Asked
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from hypernodes._plan import Planner
     from hypernodes.pipeline import Pipeline
 
-OutputNames = str | Sequence[str] | None
 MEMORY = 64  # sets of outputs that a pipeline stays ready for
 
 

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from hypernodes import _invoke, config
+from hypernodes import config
 from hypernodes._checks import no_more_options
 from hypernodes._graph import Graph, as_member
-from hypernodes._invoke import OutputNames
 from hypernodes._messages import among, counted, did_you_mean, listed, picture
-from hypernodes._resolve import Prepared
 from hypernodes._sessions import current, up_to_date
 from hypernodes.config import UNSET, bump, validate
 from hypernodes.errors import OptionError, TypeMismatchError, TypeMismatchWarning
 from hypernodes.node import Node
 from hypernodes.pipeline_node import PipelineNode, checked_name
-from hypernodes.results import MapResult, RunResult
+from hypernodes.results import MapResult, OutputNames, RunResult
 
 if TYPE_CHECKING:
     from typing import Never, Self
 
+    from hypernodes import _invoke
     from hypernodes._explain import Explanation
     from hypernodes._plan import Plan
+    from hypernodes._resolve import Prepared
 
 
 class Pipeline:
@@ -92,6 +93,8 @@ class Pipeline:
         self._tell_built()
 
     def _build(self, members: Sequence[Any]) -> None:
+        if "_invoke" not in globals():  # what runs pipelines comes with the first one: the import stays cheap
+            globals()["_invoke"] = importlib.import_module("hypernodes._invoke")
         self.graph = Graph(members)
         self.nodes: tuple[Node[..., Any] | PipelineNode, ...] = self.graph.nodes
         self.nested: tuple[PipelineNode, ...] = tuple(member for member in members if isinstance(member, PipelineNode))

@@ -43,6 +43,7 @@ class NodeStats:
     bytes: int = 0
 
 
+OutputNames: TypeAlias = "str | Sequence[str] | None"  # the outputs that a call asks for; all by default
 Tally: TypeAlias = dict[str, list[Any]]  # node id -> [cached, ran, failed, seconds, bytes]
 
 
