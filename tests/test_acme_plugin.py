@@ -229,7 +229,7 @@ def test_only_the_environment_switches_plugins_off(site: Site, variable: str, va
     done = site.script('Pipeline(nodes, engine="acme").run({"x": 1})', **{variable: value})
     assert done.returncode == 1
     assert done.stderr.endswith(
-        f"UnknownPluginError: unknown engine 'acme'; installed: seq.\n"
+        f"UnknownPluginError: unknown engine 'acme'; installed: hypernodes, seq.\n"
         f"  note: acme-hypernodes 1.2.0 is installed but switched off by {variable}\n"
     )
     assert site.command("acme-audit", "x", **{variable: value}).returncode == 2

@@ -35,7 +35,8 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_the_public_names_load_nothing_heavy() -> None:
-    loaded = loaded_after("import hypernodes\nfor name in hypernodes.__all__: getattr(hypernodes, name)")
+    others = "set(hypernodes.__all__) - {'HyperNodesEngine'}"  # which brings what runs things at the same time
+    loaded = loaded_after(f"import hypernodes\nfor name in {others}: getattr(hypernodes, name)")
     assert not loaded.intersection(HEAVY)
 
 

@@ -487,8 +487,8 @@ def test_unknown_names_are_refused_with_what_there_is() -> None:
     with pytest.raises(UnknownPluginError) as caught:
         Pipeline([inc], engine="gama").run({"x": 1})
     assert str(caught.value) == (
-        "unknown engine 'gama'; installed: alpha, anything, beta, delta, epsilon, gamma, not-an-engine, ready-made, seq, tuned. "
-        "Did you mean 'gamma'?"
+        "unknown engine 'gama'; installed: alpha, anything, beta, delta, epsilon, gamma, hypernodes, not-an-engine, ready-made, seq, "
+        "tuned. Did you mean 'gamma'?"
     )
     with pytest.raises(UnknownPluginError, match=r"unknown callback 'colecting'; installed: collecting, logging.*Did you mean"):
         Pipeline([inc], callbacks="colecting").run({"x": 1})

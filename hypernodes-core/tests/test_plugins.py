@@ -215,7 +215,10 @@ def test_names_of_our_own_packages_say_how_to_install_them(kind: str, name: str,
 def test_a_near_miss_of_our_own_packages_says_so_too() -> None:
     with isolated_plugins(), pytest.raises(UnknownPluginError) as caught:
         Pipeline([inc], engine="dsak").run({"x": 1})
-    assert str(caught.value) == "unknown engine 'dsak'; installed: seq. Did you mean 'dask'? (pip install \"hypernodes-core[dask]\")"
+    assert (
+        str(caught.value)
+        == "unknown engine 'dsak'; installed: hypernodes, seq. Did you mean 'dask'? (pip install \"hypernodes-core[dask]\")"
+    )
 
 
 # -- plugins that are wrong
@@ -761,7 +764,7 @@ def test_a_message_about_an_unknown_name_mentions_what_is_broken(packages: Packa
         Pipeline([inc], engine="acme").run({"x": 1})
     """)
     assert done.stderr.endswith(
-        "UnknownPluginError: unknown engine 'acme'; installed: seq.\n"
+        "UnknownPluginError: unknown engine 'acme'; installed: hypernodes, seq.\n"
         "  note: acme 3.1 is installed but broken (RuntimeError: no licence); see: hypernodes plugins\n"
     )
 
@@ -788,7 +791,7 @@ def test_warnings_turned_into_errors_leave_no_half_discovered_plugins(packages: 
         except Warning:
             print(json.dumps([manager.registry.names("engine"), len(manager.plugins)]))
     """)
-    assert names == [["fine", "seq", "sequential"], 2]
+    assert names == [["fine", "hypernodes", "seq", "sequential"], 2]
 
 
 @pytest.mark.parametrize(
@@ -878,7 +881,7 @@ def test_discovery_happens_once_however_many_threads_ask(packages: Packages) -> 
             found = list(pool.map(lambda _: len(plugins.current().registry.names("engine")), range(8)))
         print(found)
     """)
-    assert done.stdout.splitlines() == ["imported", str([3] * 8)], done.stderr
+    assert done.stdout.splitlines() == ["imported", str([4] * 8)], done.stderr
 
 
 def test_a_plugin_may_build_a_pipeline_while_it_is_imported(packages: Packages) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from hypernodes._stateful import stateful as stateful
     from hypernodes.engines import Engine as Engine
     from hypernodes.engines import EngineCapabilities as EngineCapabilities
+    from hypernodes.engines import HyperNodesEngine as HyperNodesEngine
     from hypernodes.engines import SeqEngine as SeqEngine
     from hypernodes.engines import SequentialEngine as SequentialEngine
     from hypernodes.engines import run_block as run_block
@@ -42,6 +43,7 @@ _LATER = {
     "Engine": "hypernodes.engines",
     "EngineCapabilities": "hypernodes.engines",
     "File": "hypernodes._file",
+    "HyperNodesEngine": "hypernodes.engines",
     "SeqEngine": "hypernodes.engines",
     "SequentialEngine": "hypernodes.engines",
     "hookimpl": "hypernodes.plugins.hookspecs",
@@ -58,6 +60,7 @@ __all__ = [
     "EngineCapabilities",
     "File",
     "HyperNode",
+    "HyperNodesEngine",
     "HyperNodesError",
     "LoggingCallback",
     "MapResult",

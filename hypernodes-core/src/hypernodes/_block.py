@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from threading import get_ident
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 from hypernodes import _batches, events
@@ -15,13 +15,16 @@ from hypernodes._columns import arguments_of, columns_of
 from hypernodes._failures import NodeFailure, pictures
 from hypernodes._frames import Frames
 from hypernodes._job import Job, Site, run_plainly
+from hypernodes.errors import HyperNodesError
 from hypernodes.results import Tally, add_tally
 
 if TYPE_CHECKING:
     from hypernodes._demand import Demand
+    from hypernodes._limits import Shared
     from hypernodes._lookup import Lookup
 
 NEVER = 1 << 40  # a count of awaited steps that never reaches zero: the call is skipped
+WAIT_S = 0.25  # the longest that a driver waits for another block before it looks whether to stop
 BACKOFF_FIRST, BACKOFF_LIMIT = 0.05, 10.0  # seconds before the second try, doubled at each, and its bound
 
 
@@ -41,9 +44,10 @@ class Block:
         outer: Indices of the maps around this one.
         is_map: Whether the items are those of a map (a run is a block of one).
         remote: Whether values in events must be replaced by summaries.
-        limits: Whatever spreads rate-limited calls over the run.
+        shared: What the blocks of the run share in this process: limits, claims, whether to stop.
         lookup: What the run knows of its cache; ``None`` without one.
         known: Identities of inputs, where whoever runs the block knows them.
+        mode: How the mapped inputs vary: ``"zip"`` or ``"product"``.
     """
 
     def __init__(
@@ -59,20 +63,22 @@ class Block:
         outer: tuple[int, ...] = (),
         is_map: bool = False,
         remote: bool = False,
-        limits: Any = None,
+        shared: Shared | None = None,
         lookup: Lookup | None = None,
         known: Mapping[str, bytes] | None = None,
+        mode: str = "zip",
     ) -> None:
         self.job = job
         self.size = size
         self.given = given
         self.mapped = tuple(mapped)
+        self.mode = mode
         self.on_error = on_error
         self.first = first
         self.outer = outer
         self.is_map = is_map
         self.remote = remote
-        self.limits = limits
+        self.shared = shared
         self.failure: NodeFailure | None = None
         self.failures: list[NodeFailure] = []
         layout, sites = job.layout, job.sites
@@ -116,7 +122,7 @@ class Block:
             limit: The most calls to return; 0 for all.
         """
         calls: list[Call] = []
-        if self.failure is not None and self.on_error == "raise":
+        if (self.failure is not None and self.on_error == "raise") or (self.shared is not None and self.shared.stopped):
             return calls
         demand = self.demand
         if demand is not None and not demand.begun:
@@ -232,10 +238,21 @@ class Block:
 
     def _limited(self, call: Call) -> Call:
         """Make a call keep the limits that hold over the whole run."""
-        if self.limits is not None and (call.site.rate is not None or call.site.limit is not None):
-            call.delay = max(call.delay, self.limits.delay(call.site))
-            call.gate = self.limits.gate(call.site)
+        site = call.site
+        if self.shared is not None and (site.rate is not None or site.limit is not None or site.resources):
+            call.delay = max(call.delay, self.shared.limits.delay(site))
+            call.gate = self.shared.limits.gate(site)
         return call
+
+    @property
+    def waits(self) -> bool:
+        """Whether something that it needs is being made by another block."""
+        return self.demand is not None and bool(self.demand.elsewhere) and not (self.shared is not None and self.shared.stopped)
+
+    def await_others(self, seconds: float) -> None:
+        """Wait a while for what other blocks make; go on with what they have made."""
+        assert self.demand is not None  # noqa: S101 - ``waits`` says so
+        self.demand.look_elsewhere(seconds)
 
     def _may_start(self, site: Site) -> bool:
         return site.limit is None or self._running.get(site.index, 0) < site.limit
@@ -258,7 +275,7 @@ class Block:
         step = self.job.program.steps[site.index]
         outer = (*self.outer, self.first + item) if self.is_map else self.outer
         on_error = step.on_error if step.mapped else self.on_error  # type: ignore[union-attr]
-        call = InnerCall(step, site.inner, outer, self.remote, on_error, self.frames.tell, self.limits, get_ident())  # type: ignore[arg-type]
+        call = InnerCall(step, site.inner, outer, self.remote, on_error, self.frames.tell, self.shared, get_ident())  # type: ignore[arg-type]
         if self.demand is not None:
             call.lookup = self.demand.lookup.inner[site.index]
             call.known = self.demand.refs.known_arguments(site.index, item)
@@ -275,7 +292,10 @@ class Block:
             (site, site.function, self._args[site.index], site.out, site.wanted & events.NODE_START, site.positional)
             for site in self._sites
         ]
+        shared = self.shared
         for item in range(self.size):
+            if shared is not None and shared.stopped:
+                return
             self.opened = item + 1
             if self._tracks:
                 self.frames.opened(item)
@@ -327,7 +347,7 @@ class Block:
         demand, heap, count, sites = self.demand, self._heap, self._count, self._sites
         assert demand is not None  # noqa: S101 - the caller knows
         demand.begin()
-        while self.failure is None or self.on_error != "raise":
+        while (self.failure is None or self.on_error != "raise") and not (self.shared is not None and self.shared.stopped):
             read = demand.take_read()
             if read is not None:
                 self._out += 1
@@ -359,6 +379,8 @@ class Block:
             elif self.opened < self.size:
                 self.opened += 1
                 self._open(self.opened - 1)
+            elif demand.elsewhere:
+                self.await_others(WAIT_S)
             else:
                 return
 
@@ -579,6 +601,18 @@ class Block:
         """Who takes the events of this block."""
         return self.frames.tell
 
+    def broke_off(self, call: Call) -> None:
+        """Tell that a call was cut short because the run ends."""
+        site = call.site
+        if not call.attempt or site.inner is not None or not site.wanted & events.ERROR:
+            return
+        error = HyperNodesError("the run ended before the node did")
+        for item in call.item if type(call.item) is list else (call.item,):
+            index = self.frames.index(item)
+            path = self.outer if index is None else (*self.outer, index)
+            failure = NodeFailure(site.id, self.job.pipeline, path, {}, error, call.attempt)
+            self.frames.tell(events.ERROR, self.job.key, site.index, index, self.outer, time(), call.attempt, failure)
+
     def close(self) -> None:
         """End what a failure left open, so that every start that was told has its end."""
         self.frames.close(self.opened)
@@ -617,4 +651,6 @@ class Block:
 
     def let_go(self) -> None:
         """Break the circles that the block is part of: all that is known of its items goes with it, not at the next collection."""
+        if self.demand is not None:
+            self.demand.give_up()
         self.demand = self.frames.who = None

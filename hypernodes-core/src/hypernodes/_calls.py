@@ -128,7 +128,7 @@ class BlockResult:
         try:
             data = cloudpickle.dumps((*parts, self.recorded), protocol=5)
         except Exception:  # noqa: BLE001 - any value may refuse to be pickled
-            recorded = self.recorded and _portable(self.recorded)  # listeners must not lose a result
+            recorded = self.recorded and portable(self.recorded)  # listeners must not lose a result
             columns, failures = self._sendable()
             if failures and self.failure is None and not self.returns_failures:
                 parts = (self.index, self.size, [], failures, failures[0], self.tally, self.seconds)
@@ -179,7 +179,7 @@ class BlockResult:
         return result
 
 
-def _portable(recorded: events.Recorder) -> events.Recorder:
+def portable(recorded: events.Recorder) -> events.Recorder:
     """Return the same events, with a summary in place of each value that cannot travel."""
     import cloudpickle
 
@@ -191,7 +191,7 @@ def _portable(recorded: events.Recorder) -> events.Recorder:
         return value
 
     copy = events.Recorder()
-    copy.worker = recorded.worker
+    copy.worker, copy.sent = recorded.worker, recorded.sent
     for *where, first, second, who in recorded:
         values = {name: told(value) for name, value in first.items()} if isinstance(first, dict) else first
         copy.rows.append((*where, values, second, who))
@@ -215,7 +215,7 @@ class InnerCall:
         remote: Whether values in events are replaced by summaries.
         on_error: ``"raise"`` or ``"return"``.
         tell: Who takes events, in the thread that drives the outer block; stays behind when the call travels.
-        limits: Whatever spreads limited calls over the run; stays behind too.
+        shared: What the blocks of the run share; stays behind too.
         thread: The thread that drives the outer block.
         lookup: What the run knows of its cache; stays behind too.
         known: Identities of arguments, where they are known.
@@ -227,7 +227,7 @@ class InnerCall:
     remote: bool
     on_error: str
     tell: events.Tell | None = None
-    limits: Any = None
+    shared: Any = None
     thread: int = 0
     lookup: Any = None
     known: Mapping[str, bytes] = attrs.field(factory=dict)

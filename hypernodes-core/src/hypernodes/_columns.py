@@ -37,3 +37,26 @@ def arguments_of(site: Site, values: Sequence[Any], size: int) -> list[Sequence[
         column = values[slot]
         columns.append(column if column is not None else [default] * size)
     return columns
+
+
+def repeated_steps(job: Job, mapped: tuple[str, ...], mode: str) -> frozenset[int]:
+    """Return the steps that many items of a map share: they depend on none of its inputs, or not on all of a product."""
+    key = ("repeated", mapped, mode)
+    found: frozenset[int] | None = job.fast.get(key)
+    if found is None:
+        axes = {name: 1 << position for position, name in enumerate(mapped)}
+        masks = [0] * job.program.slots
+        for entry in job.program.inputs:
+            masks[entry.slot] = axes.get(entry.name, 0) if entry.outer is None else masks[entry.outer]
+        repeated = set()
+        full = (1 << len(axes)) - 1
+        for k, step in enumerate(job.program.steps):
+            mask = 0
+            for slot in step.args:
+                mask |= masks[slot]
+            for slot in step.outs:
+                masks[slot] = mask
+            if not mask or (mode == "product" and mask != full):
+                repeated.add(k)
+        found = job.fast[key] = frozenset(repeated)
+    return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hypernodes import events
 from hypernodes._calls import Call, InnerResult
+from hypernodes._columns import repeated_steps
 from hypernodes._hashing import digest
 from hypernodes._job import UNSETTLED, Site
 from hypernodes._keep import UNKNOWABLE, Keeper, Kept
@@ -58,6 +59,9 @@ class Demand:
         block: The block; its columns hold the values.
         lookup: The recipes of its steps.
         known: Identities of inputs that whoever runs the block knows already.
+
+    Attributes:
+        elsewhere: Computations that another block of the run makes, and who waits for them here.
     """
 
     def __init__(self, block: Block, lookup: Lookup, known: Mapping[str, bytes]) -> None:
@@ -91,6 +95,10 @@ class Demand:
         self._want: dict[int, bytearray] = {slot: bytearray(size) for slot in self._makers}
         self._leading: dict[bytes, list[tuple[int, int]] | None] = {}  # who waits for each computation that is being made
         self._leads: dict[int, bytes] = {}  # which computation a step × item makes, by number
+        self.elsewhere: dict[bytes, list[tuple[int, int]]] = {}
+        self._claims = None if block.shared is None else block.shared.claims
+        self._claimed: set[bytes] = set()
+        self._repeated = repeated_steps(job, block.mapped, block.mode) if block.is_map or block.outer else frozenset()
         self._file_waits: dict[tuple[int, int], list[int]] = {}
         self._to_read: dict[tuple[int, int], list[int]] = {}
         self._demanded: dict[int, list[int]] = {}
@@ -536,8 +544,53 @@ class Demand:
             frames.hit(site, item, (self.refs.key(k, item) or entry.keys[0]).hex(), entry.parts[0].identity.hex())
 
     def may_run(self, k: int, item: int) -> bool:
-        """Whether a call that was queued is still wanted."""
-        return self.state[k][item] == READY
+        """Whether a call that was queued is still wanted, and no other block makes the same."""
+        if self.state[k][item] != READY:
+            return False
+        if k not in self._repeated or self._claims is None:
+            return True
+        key = self._shallow[k].get(item)
+        if key is None or key in self._claimed:
+            return True
+        if not self._claims.take(key, self):
+            self.elsewhere.setdefault(key, []).append((k, item))
+            self._set(k, item, FOLLOWING)
+            return False
+        self._claimed.add(key)
+        if self._found_elsewhere(k, item, key):  # another block was quicker
+            self._work()
+            return False
+        return True
+
+    def look_elsewhere(self, seconds: float) -> None:
+        """Wait for what other blocks make, and go on with it; what came to nothing is made here."""
+        assert self._claims is not None  # noqa: S101 - somebody else has claimed something
+        for key in self._claims.over(list(self.elsewhere), seconds):
+            for k, item in self.elsewhere.pop(key):
+                if self.state[k][item] == FOLLOWING and not self._found_elsewhere(k, item, key):
+                    self._ready(k, item)
+        self._work()
+
+    def _found_elsewhere(self, k: int, item: int, key: bytes) -> bool:
+        """Take what another block of the run has kept just now."""
+        recipe, cache = self.recipes[k], self.caches[k]
+        assert cache is not None and recipe is not None  # noqa: S101, PT018 - it has a signature
+        if self._claims.far:  # type: ignore[union-attr]
+            cache.catch_up()
+        entry = cache.find_one(key)
+        if entry is None or item in self._rejected[k] or not self.lookup.fresh(recipe, entry):
+            return False
+        self._hit(k, item, entry)
+        self._todo.append((k, item))
+        self._tell_hit(k, item)
+        self._released(k, item, entry)
+        return True
+
+    def give_up(self) -> None:
+        """Leave to other blocks what this one has claimed and not made."""
+        if self._claimed and self._claims is not None:
+            self._claims.give_all(self)
+            self._claimed.clear()
 
     def made(self, site: Site, item: int, seconds: float, inner: InnerResult | None) -> None:
         """Take a result: give it its identity, keep it, and let others know, before anybody sees it."""
@@ -626,6 +679,11 @@ class Demand:
         key = self._leads.pop(k * self.size + item, None)
         if key is None:
             return
+        if key in self._claimed and self._claims is not None:
+            self._claimed.discard(key)
+            if self._claims.far and (cache := self.caches[k]) is not None:
+                cache.publish()
+            self._claims.give(key, self)
         for follower, other in self._leading.pop(key, None) or ():
             if self.state[follower][other] != FOLLOWING:
                 continue

@@ -6,14 +6,16 @@ import contextlib
 import functools
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar, copy_context
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hypernodes import events
-from hypernodes._block import Block
+from hypernodes._block import WAIT_S, Block
 from hypernodes._calls import BlockResult, Call, InnerCall, InnerResult, Outcome, called
 from hypernodes._coroutines import Coroutines
 from hypernodes._job import Site
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
 GATE_POLL_S = 0.002
+LOOK_S = 0.01  # how often a driver that has other work looks whether another block has made what it waits for
+QUICK_S = 0.001  # a plain function that takes longer does not run on an event loop that others wait for
 
 
 @attrs.define(eq=False)
@@ -34,39 +38,46 @@ class Surroundings:
     Attributes:
         coroutines: The event loop for coroutine nodes.
         carrier: Text that callbacks sent along with the task.
+        maps: Who runs the maps of nested pipelines; ``None`` where they run inline.
+        helpers: Threads for plain functions beside an event loop; ``None`` where they are called in place.
+        most: How many calls of a nested map an event loop makes at a time.
+        quick: Nodes whose plain functions do not hold an event loop up.
         broken: Node scopes that failed here and are left out from then on.
     """
 
     coroutines: Coroutines
     carrier: Mapping[str, str] = attrs.field(factory=dict)
+    maps: Callable[[Block], BlockResult] | None = None
+    helpers: Executor | None = None
+    most: int = 1
+    quick: set[str] = attrs.field(factory=set)
     broken: list[Any] = attrs.field(factory=list)
 
 
-_HERE = threading.local()
+_HERE: ContextVar[Surroundings | None] = ContextVar("hypernodes_surroundings", default=None)
 
 
 @contextlib.contextmanager
-def surroundings(coroutines: Coroutines | None = None, carrier: Mapping[str, str] | None = None) -> Any:
-    """Give calls of this thread an event loop and a carrier until the end of the block."""
-    before = getattr(_HERE, "now", None)
+def surroundings(coroutines: Coroutines | None = None, carrier: Mapping[str, str] | None = None, **others: Any) -> Any:
+    """Give calls made here, in this context, what is around them until the end of the block; see ``Surroundings``."""
     own = Coroutines() if coroutines is None else None
-    _HERE.now = Surroundings(coroutines or own, carrier or {})  # type: ignore[arg-type]
+    before = _HERE.set(Surroundings(coroutines or own, carrier or {}, **others))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        _HERE.now = before
+        _HERE.reset(before)
         if own is not None:
             own.close()
 
 
 def current_carrier() -> Mapping[str, str]:
-    """Return the text that callbacks sent along to this thread."""
-    now: Surroundings | None = getattr(_HERE, "now", None)
+    """Return the text that callbacks sent along to this context."""
+    now = _HERE.get()
     return now.carrier if now is not None else {}
 
 
 def _run_coroutine(make: Callable[[], Any]) -> Any:
-    now: Surroundings | None = getattr(_HERE, "now", None)
+    now = _HERE.get()
     if now is not None:
         return now.coroutines.run(make)
     with Coroutines() as coroutines:
@@ -107,7 +118,7 @@ def _guarded(call: Call) -> Any:
 def _scopes(call: Call, carrier: Mapping[str, str]) -> Iterator[None]:
     """Put the node scopes around a call. Their faults change nothing: neither what they raise nor what they would hide."""
     entered: list[tuple[Any, Any]] = []
-    now: Surroundings | None = getattr(_HERE, "now", None)
+    now = _HERE.get()
     for scope in call.site.scopes:
         if now is not None and any(scope is known for known in now.broken):
             continue
@@ -164,12 +175,18 @@ async def _limited(awaitable: Any, site: Site, limit: float | None) -> Any:
         raise
 
 
+_LEFT: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+def left_behind() -> bool:
+    """Whether calls that took too long are still running in this process."""
+    return any(helper.is_alive() for helper in _LEFT)
+
+
 def _abandonable(work: Callable[[], Any], site: Site, limit: float) -> Any:
     """Run on a daemon helper thread; when time runs out, leave it behind and never take its late result."""
-    import contextvars
-
     box: list[tuple[Any, BaseException | None]] = []
-    context = contextvars.copy_context()
+    context = copy_context()
 
     def run() -> None:
         try:
@@ -177,10 +194,11 @@ def _abandonable(work: Callable[[], Any], site: Site, limit: float) -> Any:
         except BaseException as error:  # noqa: BLE001 - handed to the waiting thread
             box.append((None, error))
 
-    helper = threading.Thread(target=run, name=f"hypernodes-{site.name}", daemon=True)
+    helper = threading.Thread(target=run, name=f"hypernodes-call-{site.name}", daemon=True)
     helper.start()
     helper.join(limit)
     if not box:
+        _LEFT.add(helper)
         raise _timed_out(site, limit)
     value, error = box[0]
     if error is not None:
@@ -205,7 +223,7 @@ async def aperform(call: Call) -> Outcome:
             with _scopes(call, current_carrier()):
                 value = await _limited(call.function(*call.args, **(call.kwargs or {})), site, site.rule.timeout)
         else:
-            return _performed(call, site)
+            return await _aside(call, site)
     except Exception as error:  # noqa: BLE001 - a node may raise anything; the block decides what becomes of it
         return None, error, start + events.EPOCH, perf_counter() - start
     finally:
@@ -214,18 +232,54 @@ async def aperform(call: Call) -> Outcome:
     return value, None, start + events.EPOCH, perf_counter() - start
 
 
+async def _aside(call: Call, site: Site) -> Outcome:
+    """Call a plain function in a thread, unless it has proved quick: others wait for the event loop."""
+    import asyncio
+
+    now = _HERE.get()
+    if now is None or now.helpers is None:
+        return _performed(call, site)
+    if not call.attempt:  # it reads from a cache
+        return await asyncio.get_running_loop().run_in_executor(now.helpers, copy_context().run, _performed, call, site)
+    if site.id in now.quick:
+        outcome = _performed(call, site)
+        if outcome[3] > QUICK_S:
+            now.quick.discard(site.id)
+        return outcome
+    outcome = await asyncio.get_running_loop().run_in_executor(now.helpers, copy_context().run, _performed, call, site)
+    if outcome[3] < QUICK_S / 4 and site.rule.timeout is None:
+        now.quick.add(site.id)
+    return outcome
+
+
 def _run_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
     """Run a nested pipeline in this thread, or on its own engine."""
     nested = Nested(call, args)
-    return nested.gathered(drive(nested.block) if call.job.engine is None else call.job.engine.run_inner(nested.block))
+    if call.job.engine is not None:
+        return nested.gathered(call.job.engine.run_inner(nested.block))
+    now = _HERE.get()
+    maps = now.maps if now is not None and call.step.mapped else None
+    return nested.gathered(drive(nested.block) if maps is None else maps(nested.block))
 
 
 async def _arun_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
     """Run a nested pipeline on the running event loop, or on its own engine."""
+    now = _HERE.get()
     if call.job.engine is not None:
-        return _run_nested(call, args)
+        if now is None or now.helpers is None:
+            return _run_nested(call, args)
+        import asyncio
+
+        return await asyncio.get_running_loop().run_in_executor(None, copy_context().run, _run_nested, call, args)
     nested = Nested(call, args)
-    return nested.gathered(await adrive(nested.block, 1))
+    most = now.most if now is not None and call.step.mapped else 1
+    if now is None or most == 1:
+        return nested.gathered(await adrive(nested.block, most))
+    below = _HERE.set(attrs.evolve(now, most=1))
+    try:
+        return nested.gathered(await adrive(nested.block, most))
+    finally:
+        _HERE.reset(below)
 
 
 # -- the three drivers ----------------------------------------------------------------------------------------------
@@ -242,8 +296,11 @@ def drive(block: Block, call: Callable[[Call], Outcome] = perform) -> BlockResul
             else:
                 block.run_looking_up()
             return block.result(seconds=perf_counter() - start)
-        while calls := ready(1):
-            done(calls[0], *call(calls[0]))
+        while (calls := ready(1)) or block.waits:
+            if calls:
+                done(calls[0], *call(calls[0]))
+            else:
+                block.await_others(WAIT_S)
     except BaseException:
         block.close()
         raise
@@ -256,24 +313,29 @@ def drive_pool(block: Block, executor: Executor, limit: int, call: Callable[[Cal
 
     start = perf_counter()
     carrier = current_carrier()
-    if carrier:
-        call = functools.partial(_carried, call, dict(carrier))
+    call = functools.partial(_carried, call, dict(carrier))
     running: dict[Future[Outcome], Call] = {}
     try:
         while True:
             for ready in block.ready(limit - len(running)) if len(running) < limit else ():
                 running[executor.submit(call, ready)] = ready
             if not running:
-                break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                if not block.waits:
+                    break
+                block.await_others(WAIT_S)
+                continue
+            for future in wait(running, LOOK_S if block.waits else None, return_when=FIRST_COMPLETED).done:
                 made = running.pop(future)
                 error = future.exception()
                 if error is not None and not isinstance(error, Exception):
                     raise error
                 block.done(made, *(future.result() if error is None else (None, error, 0.0, 0.0)))
+            if block.waits:
+                block.await_others(0)
     except BaseException:
-        for future in running:
+        for future, cut_short in running.items():
             future.cancel()
+            block.broke_off(cut_short)
         block.close()
         raise
     return block.result(seconds=perf_counter() - start)
@@ -285,25 +347,86 @@ def _carried(call: Callable[[Call], Outcome], carrier: Mapping[str, str], ready:
         return call(ready)
 
 
-async def adrive(block: Block, limit: int, call: Callable[[Call], Any] = aperform) -> BlockResult:
-    """Run a block on the running event loop, at most ``limit`` calls at a time."""
+async def beside(
+    helpers: Executor, run: Callable[[], Awaitable[BlockResult]], carrier: Mapping[str, str] | None = None, **around: Any
+) -> BlockResult:
+    """Run a block on the running event loop, with threads beside it for plain functions that take their time."""
+    import asyncio
+
+    with (
+        Coroutines(asyncio.get_running_loop()) as coroutines,
+        surroundings(coroutines, current_carrier() if carrier is None else carrier, helpers=helpers, **around),
+    ):
+        return await run()
+
+
+class Slots:
+    """How many calls an event loop may make at a time, shared by the blocks that it runs.
+
+    Attributes:
+        free: How many more.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.free = most
+        self._waiting: list[asyncio.Event] = []
+
+    def give(self) -> None:
+        """Make room for a call, and tell who waits for it."""
+        self.free += 1
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.set()
+
+    def wanted(self, event: asyncio.Event) -> None:
+        """Set an event when there is room."""
+        self._waiting.append(event)
+
+
+async def adrive(block: Block, most: int | Slots, call: Callable[[Call], Any] = aperform) -> BlockResult:
+    """Run a block on the running event loop, at most so many calls at a time."""
     import asyncio
 
     start = perf_counter()
+    slots = Slots(most) if isinstance(most, int) else most
     running: dict[asyncio.Task[Outcome], Call] = {}
+    finished: list[tuple[Call, asyncio.Task[Outcome]]] = []
+    news = asyncio.Event()
+
+    def over(ready: Call, task: asyncio.Task[Outcome]) -> None:
+        running.pop(task, None)
+        finished.append((ready, task))
+        slots.give()
+        news.set()
+
     try:
         while True:
-            for ready in block.ready(limit - len(running)) if len(running) < limit else ():
-                running[asyncio.ensure_future(call(ready))] = ready
-            if not running:
+            for ready in block.ready(slots.free) if slots.free else ():
+                slots.free -= 1
+                task = asyncio.ensure_future(call(ready))
+                running[task] = ready
+                task.add_done_callback(functools.partial(over, ready))
+            if not slots.free:
+                slots.wanted(news)
+            elif not running and not finished and not block.waits:
                 break
-            finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                block.done(running.pop(task), *task.result())
+            if block.waits:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(news.wait(), LOOK_S)
+                block.await_others(0)
+            else:
+                await news.wait()
+            news.clear()
+            taken, finished[:] = list(finished), []
+            for made, task in taken:
+                block.done(made, *task.result())
     except BaseException:
-        for task in running:
+        cut_short = list(running.values())
+        for task in (left := list(running)):
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
+        for ready in cut_short:
+            block.broke_off(ready)
         block.close()
         raise
     return block.result(seconds=perf_counter() - start)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hypernodes._explain import Asked
     from hypernodes._lookup import Lookup
     from hypernodes._plan import Planner
+    from hypernodes.engines._aside import Caller
     from hypernodes.pipeline import Pipeline
 
 MEMORY = 64  # sets of outputs that a pipeline stays ready for
@@ -48,8 +49,15 @@ def ready(pipeline: Pipeline, output_name: OutputNames) -> Prepared:
     return prepared
 
 
-def run(pipeline: Pipeline, inputs: Mapping[str, Any] | None, output_name: OutputNames) -> RunResult:
-    """Run once: as generated code where nothing else is needed."""
+def run(pipeline: Pipeline, inputs: Mapping[str, Any] | None, output_name: OutputNames, caller: Caller | None = None) -> RunResult:
+    """Run once: as generated code where nothing else is needed.
+
+    Args:
+        pipeline: The pipeline.
+        inputs: Its inputs.
+        output_name: The outputs wanted.
+        caller: Whoever awaits the run on an event loop; ``None`` where a thread waits for it.
+    """
     if pipeline.watches:
         notice(pipeline)
     prepared = pipeline.prepared.get(output_name) if output_name is None or output_name.__class__ is str else None
@@ -58,7 +66,7 @@ def run(pipeline: Pipeline, inputs: Mapping[str, Any] | None, output_name: Outpu
     if inputs is None:
         inputs = {}
     if not prepared.fast:
-        return _run_as_block(pipeline, prepared, inputs)
+        return _run_as_block(pipeline, prepared, inputs, caller)
     try:
         function = prepared.functions.get(frozenset(inputs))
     except TypeError:  # no mapping of names; the check says so
@@ -80,9 +88,9 @@ def run(pipeline: Pipeline, inputs: Mapping[str, Any] | None, output_name: Outpu
     return RunResult(outputs, Record(prepared.name, times[-1] - times[0], lambda: tally(prepared.job, 1, counts, times), dict(inputs)))
 
 
-def _run_as_block(pipeline: Pipeline, prepared: Prepared, inputs: Mapping[str, Any]) -> RunResult:
+def _run_as_block(pipeline: Pipeline, prepared: Prepared, inputs: Mapping[str, Any], caller: Caller | None) -> RunResult:
     check_inputs(prepared, inputs, "run")
-    request = Request("run", {name: value for name, value in inputs.items()})  # noqa: C416 - any mapping will do
+    request = Request("run", {name: value for name, value in inputs.items()}, caller=caller)  # noqa: C416 - any mapping will do
     with _execution(pipeline, prepared, request) as execution:
         outputs: dict[str, Any] = {}
         for block in execution.results():
@@ -119,6 +127,51 @@ def stream(pipeline: Pipeline, prepared: Prepared, request: Request) -> Iterator
     with _execution(pipeline, prepared, request) as execution, contextlib.closing(execution.results()) as results:
         for block in results:
             yield from rows_of(prepared.outputs, block.columns, block.size)
+
+
+async def arun(pipeline: Pipeline, inputs: Mapping[str, Any] | None, output_name: OutputNames) -> RunResult:
+    """Run once, beside the event loop of whoever awaits it."""
+    from hypernodes.engines._aside import Caller, aside
+
+    caller = Caller()
+    return await aside(caller, partial(run, pipeline, inputs, output_name, caller))
+
+
+async def amap_all(
+    pipeline: Pipeline, asked: Callable[[Mapping[str, Any]], tuple[Prepared, Request]], inputs: Any, names: str | Sequence[str] | None
+) -> MapResult:
+    """Run once per item, beside the event loop of whoever awaits it."""
+    from hypernodes.engines._aside import Caller, aside
+
+    caller = Caller()
+    prepared, request = asked(_pulled(inputs, names, caller))
+    request.caller = caller
+    return await aside(caller, partial(map_all, pipeline, prepared, request))
+
+
+async def astream(
+    pipeline: Pipeline, asked: Callable[[Mapping[str, Any]], tuple[Prepared, Request]], inputs: Any, names: Any
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Do the same item by item."""
+    from hypernodes.engines._aside import Caller
+    from hypernodes.engines._aside import stream as beside
+
+    caller = Caller()
+    prepared, request = asked(_pulled(inputs, names, caller))
+    request.caller = caller
+    async with contextlib.aclosing(beside(caller, partial(stream, pipeline, prepared, request))) as rows:
+        async for row in rows:
+            yield row
+
+
+def _pulled(inputs: Any, names: str | Sequence[str] | None, caller: Caller) -> Any:
+    """Return inputs with asynchronous iterables of items as plain ones."""
+    from hypernodes.engines._aside import Pulled
+
+    if not isinstance(inputs, Mapping):
+        return inputs
+    mapped = (names,) if isinstance(names, str) else tuple(names or ())
+    return {name: Pulled(caller.loop, value) if name in mapped and hasattr(value, "__aiter__") else value for name, value in inputs.items()}
 
 
 def request(

@@ -80,6 +80,7 @@ class Site:
         "outs",
         "positional",
         "rate",
+        "resources",
         "rule",
         "scopes",
         "simple",
@@ -99,6 +100,7 @@ class Site:
         self.scopes = job.scopes
         self.limit: int | None = None
         self.rate: float | None = None
+        self.resources: Mapping[str, float] = {}
         self.is_async = False
         self.function: Callable[..., Any] | None = None
         self.batch: Callable[..., Any] | None = None
@@ -128,6 +130,7 @@ class Site:
         self.is_async = node.is_async
         self.limit = node.options.max_concurrent
         self.rate = node.options.rate
+        self.resources = node.options.resources or {}
         if isinstance(node, DualNode):
             self.batch = node.batch
             self.batch_size = node.options.batch_size
@@ -143,10 +146,11 @@ class Site:
             self.batch = self.batch and Unchanged(self.batch, self.id, node.root_args, exempt)
         if job.plain:
             self.batch = self.limit = self.rate = None
+            self.resources = {}
             if node.is_async:
                 self.function, self.is_async = functools.partial(run_plainly, self.function), False
         self.guarded = not job.plain and (rule.timeout is not None or self.is_async or bool(job.scopes))
-        self.direct = not (self.guarded or self.batch or rule.attempts > 1 or self.limit or self.rate)
+        self.direct = not (self.guarded or self.batch or rule.attempts > 1 or self.limit or self.rate or self.resources)
         self.simple = self.direct and not self.wanted & ~events.VALUES
 
     def __reduce__(self) -> tuple[Any, ...]:

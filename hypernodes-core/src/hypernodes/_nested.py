@@ -63,7 +63,8 @@ class Nested:
             outer=call.outer,
             is_map=bool(step.mapped),
             remote=call.remote,
-            limits=call.limits,
+            shared=call.shared,
+            mode=step.mode if step.mapped else "zip",
             lookup=call.lookup,
             known={name: identity for name, identity in call.known.items() if name not in step.mapped},
         )

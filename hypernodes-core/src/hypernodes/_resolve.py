@@ -181,7 +181,7 @@ def prepare(pipeline: Pipeline, outputs: Sequence[str], extra: Sequence[Pipeline
         known=frozenset(pipeline.graph.root_args),
         produced=frozenset(pipeline.graph.producer),
         bound=dict(pipeline.bound_inputs),
-        fast=job.simple and effective.engine.in_caller and not any(resolver.groups),
+        fast=job.simple and effective.engine.plain(job) and not any(resolver.groups),
     )
 
 

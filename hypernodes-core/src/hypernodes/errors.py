@@ -24,6 +24,7 @@
     ├── TooManyFailuresError                  more failed items than max_failures
     ├── CapabilityError                       an engine that cannot run what a node asks for
     ├── TaskError                             a packed task that cannot be unpacked or run here
+    ├── WorkerLostError                       a worker process ended while it ran an item
     ├── ResultTransferError (TypeError)       a result that cannot leave the process it was made in
     ├── RemoteError                           stands in for an exception that could not travel
     └── PluginError
@@ -138,6 +139,16 @@ class CapabilityError(HyperNodesError):
 
 class TaskError(HyperNodesError):
     """A packed task cannot be unpacked, or was packed by another version."""
+
+
+class WorkerLostError(HyperNodesError):
+    """A worker process ended while it ran an item: it was killed, ran out of memory, or crashed.
+
+    Attributes:
+        node: The node that ran, where that is known.
+    """
+
+    node: str = ""
 
 
 class ResultTransferError(HyperNodesError, TypeError):

@@ -65,10 +65,12 @@ class Recorder:
 
     Attributes:
         worker: Process id and thread name of where they happened.
+        sent: How many were sent ahead, while the block still ran.
     """
 
     def __init__(self) -> None:
         self.rows: list[tuple[Any, ...]] = []
+        self.sent = 0
         self.worker = f"{os.getpid()}:{threading.current_thread().name}"
 
     def __call__(
@@ -92,15 +94,33 @@ class Recorder:
         for row in self.rows:
             tell(*row)
 
+    def ahead(self) -> Recorder | None:
+        """Return what was kept so far and keep it no longer, while others may go on adding; ``None`` where that is nothing."""
+        count = len(self.rows)
+        if not count:
+            return None
+        part = Recorder()
+        part.worker = self.worker
+        part.rows = self.rows[:count]
+        del self.rows[:count]
+        self.sent += count
+        return part
+
+    def and_then(self, other: Recorder) -> Recorder:
+        """Return this with the events of another one after its own."""
+        self.rows = [*self.rows, *other.rows]
+        self.sent += other.sent
+        return self
+
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return iter(self.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_recorded, (self.worker, tuple(zip(*self.rows, strict=True))))
+        return (_recorded, (self.worker, tuple(zip(*self.rows, strict=True)), self.sent))
 
 
-def _recorded(worker: str, columns: tuple[tuple[Any, ...], ...]) -> Recorder:
+def _recorded(worker: str, columns: tuple[tuple[Any, ...], ...], sent: int) -> Recorder:
     recorder = Recorder()
-    recorder.worker = worker
+    recorder.worker, recorder.sent = worker, sent
     recorder.rows = list(zip(*columns, strict=True))
     return recorder

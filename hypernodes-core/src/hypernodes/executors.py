@@ -11,7 +11,9 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, InvalidStateError
+from queue import SimpleQueue
+from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
 from hypernodes import plugins
@@ -20,6 +22,76 @@ from hypernodes.errors import OptionError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Threads(Executor):
+    """Threads for one run: started as they are needed, and no reason for the interpreter to wait when it ends.
+
+    Calls find the context variables of whoever submits them.
+
+    Args:
+        most: The most threads.
+        name: What they are called.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call a function in a thread."""
+        future: Future[Any] = Future()
+        context = contextvars.copy_context()
+        with self._lock:
+            if self._closed:
+                msg = "cannot schedule new futures after shutdown"
+                raise RuntimeError(msg)
+            self._calls.put((future, lambda: context.run(fn, *args, **kwargs)))
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+                thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        return future
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, function = call
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function()
+                except BaseException as error:  # noqa: BLE001 - handed to whoever waits for it
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            del call, future, function  # nothing is kept while the thread waits
+            self._idle.release()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, seconds: float | None = None) -> None:  # noqa: FBT001, FBT002 - as in the standard library
+        """Take no more calls.
+
+        Args:
+            wait: Whether to wait for those under way.
+            cancel_futures: Whether those that have not started never shall.
+            seconds: The longest that is waited.
+        """
+        with self._lock:
+            self._closed = True
+            if cancel_futures:
+                while not self._calls.empty():
+                    call = self._calls.get()
+                    if call is not None:
+                        call[0].cancel()
+            for _ in self._threads:
+                self._calls.put(None)
+        end = None if seconds is None else perf_counter() + seconds
+        for thread in self._threads if wait else ():
+            thread.join(None if end is None else max(0.0, end - perf_counter()))
 
 
 class AsyncExecutor(Executor):
@@ -132,7 +204,7 @@ class _Home:
     def __init__(self, most: int) -> None:
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="hypernodes-async", daemon=True)
-        self.helpers = ThreadPoolExecutor(most, thread_name_prefix="hypernodes-async-helper")
+        self.helpers = Threads(most, "hypernodes-async-helper")
         self.process = os.getpid()
         self._room = asyncio.Semaphore(most)
         self._stopped = threading.Lock()
@@ -140,7 +212,7 @@ class _Home:
 
     def start(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start a coroutine on the loop, in the context of this thread."""
-        return asyncio.run_coroutine_threadsafe(make(), self.loop)
+        return start_on(self.loop, make)
 
     async def called(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Call a function when there is room, and await what it returns."""
@@ -162,6 +234,33 @@ class _Home:
         if threading.current_thread() is not self.thread:
             self.thread.join()
             self.loop.close()
+
+
+def start_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+    """Make and start a coroutine on a loop in another thread, in the context of this one; nothing is made once the future is cancelled."""
+    future: Future[T] = Future()
+
+    def begin() -> None:
+        if future.cancelled():
+            return
+        task = loop.create_task(make())
+        task.add_done_callback(end)
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(task.cancel) if future.cancelled() else None)
+
+    def end(task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            future.cancel()
+        if future.cancelled():
+            return
+        error = task.exception()
+        with contextlib.suppress(InvalidStateError):  # cancelled just now
+            if error is None:
+                future.set_result(task.result())
+            else:
+                future.set_exception(error)
+
+    loop.call_soon_threadsafe(begin)
+    return future
 
 
 def is_async(function: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -252,12 +252,124 @@ class Pipeline:
         """
         known = ("inputs", "map_over", "map_mode", "output_name", "on_error", "max_failures", "label", "ordered", "window")
         no_more_options("imap", unknown, known, self.root_args)
-        if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
-            msg = f"imap: window must be a whole number of at least 1, got {window!r}"
-            raise OptionError(msg)
+        _check_window("imap", window)
         prepared, request = _invoke.request(self, "imap", inputs, map_over, map_mode, output_name, on_error, max_failures, label)
         request.ordered, request.window, request.keep = ordered, window, False
         return _invoke.stream(self, prepared, request)
+
+    # -- awaiting -------------------------------------------------------------------------------------------------
+
+    async def arun(self, inputs: Mapping[str, Any] | None = None, output_name: OutputNames = None, **unknown: Never) -> RunResult:
+        """Run once, and let the event loop go on meanwhile.
+
+        Coroutine nodes run on the loop that awaits this; plain functions run in threads beside it, or where the engine says.
+        Cancelling the task cancels the coroutines under way and makes no more calls.
+
+        Args:
+            inputs: As for ``run``.
+            output_name: As for ``run``.
+
+        Returns:
+            What ``run`` returns.
+
+        Raises:
+            Exception: As for ``run``.
+
+        Example:
+            >>> import asyncio
+            >>> from hypernodes import Pipeline, node
+            >>> @node(output_name="answer")
+            ... async def ask(question: str) -> str:
+            ...     await asyncio.sleep(0.001)
+            ...     return question.upper()
+            >>> asyncio.run(Pipeline([ask]).arun({"question": "why"}))
+            {'answer': 'WHY'}
+        """
+        if unknown:
+            no_more_options("arun", unknown, ("inputs", "output_name"), self.root_args)
+        return await _invoke.arun(self, inputs, output_name)
+
+    async def amap(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        map_over: str | Sequence[str] | None = None,
+        map_mode: Literal["zip", "product"] = "zip",
+        output_name: OutputNames = None,
+        on_error: Literal["raise", "return"] = "raise",
+        max_failures: int | None = None,
+        label: str | Callable[[Mapping[str, Any]], str] | None = None,
+        **unknown: Never,
+    ) -> MapResult:
+        """Run once per item, and let the event loop go on meanwhile; see ``arun`` and ``map``.
+
+        Items run at the same time where the engine says so: ``HyperNodesEngine(map_executor="async")``.
+
+        Args:
+            inputs: As for ``map``; items may also come from an asynchronous iterable.
+            map_over: As for ``map``.
+            map_mode: As for ``map``.
+            output_name: As for ``map``.
+            on_error: As for ``map``.
+            max_failures: As for ``map``.
+            label: As for ``map``.
+
+        Returns:
+            What ``map`` returns.
+
+        Raises:
+            Exception: As for ``map``.
+        """
+        no_more_options(
+            "amap", unknown, ("inputs", "map_over", "map_mode", "output_name", "on_error", "max_failures", "label"), self.root_args
+        )
+
+        def asked(given: Mapping[str, Any]) -> Any:
+            return _invoke.request(self, "map", given, map_over, map_mode, output_name, on_error, max_failures, label)
+
+        return await _invoke.amap_all(self, asked, inputs, map_over)
+
+    async def aimap(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        map_over: str | Sequence[str] | None = None,
+        map_mode: Literal["zip", "product"] = "zip",
+        output_name: OutputNames = None,
+        on_error: Literal["raise", "return"] = "raise",
+        max_failures: int | None = None,
+        label: str | Callable[[Mapping[str, Any]], str] | None = None,
+        *,
+        ordered: bool = True,
+        window: int | None = None,
+        **unknown: Never,
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Run once per item, giving each item's outputs as soon as they are there; see ``arun`` and ``imap``.
+
+        Args:
+            inputs: As for ``imap``; items may also come from an asynchronous iterable.
+            map_over: As for ``imap``.
+            map_mode: As for ``imap``.
+            output_name: As for ``imap``.
+            on_error: As for ``imap``.
+            max_failures: As for ``imap``.
+            label: As for ``imap``.
+            ordered: As for ``imap``.
+            window: As for ``imap``.
+
+        Yields:
+            One dictionary of outputs per item.
+        """
+        known = ("inputs", "map_over", "map_mode", "output_name", "on_error", "max_failures", "label", "ordered", "window")
+        no_more_options("aimap", unknown, known, self.root_args)
+        _check_window("aimap", window)
+
+        def asked(given: Mapping[str, Any]) -> Any:
+            prepared, request = _invoke.request(self, "imap", given, map_over, map_mode, output_name, on_error, max_failures, label)
+            request.ordered, request.window, request.keep = ordered, window, False
+            return prepared, request
+
+        async with contextlib.aclosing(_invoke.astream(self, asked, inputs, map_over)) as rows:
+            async for row in rows:
+                yield row
 
     # -- asking before running ------------------------------------------------------------------------------------
 
@@ -513,6 +625,12 @@ class Pipeline:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), self.nodes, dict(self.settings), self.name, dict(self._bound)))
+
+
+def _check_window(label: str, window: Any) -> None:
+    if window is not None and (isinstance(window, bool) or not isinstance(window, int) or window < 1):
+        msg = f"{label}: window must be a whole number of at least 1, got {window!r}"
+        raise OptionError(msg)
 
 
 def _restored(kind: type[Pipeline], nodes: Sequence[Any], settings: dict[str, Any], name: str | None, bound: dict[str, Any]) -> Pipeline:

@@ -61,6 +61,11 @@ def _word(_setting: object, field: Any, value: object) -> None:
 class _Setting:
     """What can be done with a cache besides running pipelines."""
 
+    @property
+    def travels(self) -> bool:
+        """Whether other processes of this machine can open the same cache."""
+        return True
+
     def _opened(self) -> Any:
         from hypernodes.cache.opened import open_cache
 
@@ -207,6 +212,13 @@ class StoreCache(_StoredSetting):
     salt: str = attrs.field(default="", kw_only=True, validator=_word)
     max_size: int | None = attrs.field(default=None, converter=size_from, kw_only=True)
 
+    @property
+    def travels(self) -> bool:
+        """Whether other processes of this machine can open the same cache; a store says so with an attribute ``travels``."""
+        from hypernodes.cache.store import DictStore
+
+        return not isinstance(self.store, DictStore) and bool(getattr(self.store, "travels", True))
+
     def key(self) -> tuple[Any, ...]:
         """Return what tells this cache from every other."""
         return ("store", id(self.store), self.read_only, self.max_size)
@@ -244,6 +256,14 @@ class RemoteCache(_StoredSetting):
         said = {"read_only": self.read_only, "salt": self.salt, "max_size": self.max_size}
         return f"RemoteCache({', '.join([repr(redacted(self.url)), *(f'{name}={value!r}' for name, value in said.items() if value)])})"
 
+    @property
+    def travels(self) -> bool:
+        """Whether other processes of this machine can open the same cache: not with credentials, which stay in this one."""
+        from hypernodes.cache._secrets import shareable, without_userinfo
+
+        options = dict(self.storage_options or {})
+        return not self.url.startswith("memory:") and shareable(options) == options and without_userinfo(self.url) == self.url
+
     def key(self) -> tuple[Any, ...]:
         """Return what equal caches have in common."""
         return ("url", self.url, repr(sorted((self.storage_options or {}).items())), self.read_only, self.max_size)
@@ -280,7 +300,7 @@ def cache_at(place: str | os.PathLike[str]) -> DiskCache | RemoteCache:
 
 @attrs.frozen
 class MemoryCache(_Setting):
-    """A cache in this process's memory. It travels empty.
+    """A cache in this process's memory. Workers of this machine ask this process for what it holds; elsewhere it arrives empty.
 
     Args:
         max_size: The most bytes it may hold, or a text such as ``"1 GB"``; what was used least goes first.
@@ -290,6 +310,11 @@ class MemoryCache(_Setting):
     max_size: int | None = attrs.field(default=None, converter=size_from)
     salt: str = attrs.field(default="", validator=_word)
     _number: int = attrs.field(factory=lambda: next(_NUMBERS), init=False, repr=False)
+
+    @property
+    def travels(self) -> bool:
+        """Whether other processes of this machine can open the same cache: they cannot."""
+        return False
 
     def key(self) -> tuple[Any, ...]:
         """Return what tells this cache from every other."""
@@ -345,6 +370,11 @@ class Layers(_Setting):
     def read_only(self) -> bool:
         """Whether some layer is never written to, so that what is forgotten would come back from there."""
         return any(getattr(layer, "read_only", False) for layer in self.layers)
+
+    @property
+    def travels(self) -> bool:
+        """Whether other processes of this machine can open all layers."""
+        return all(getattr(layer, "travels", True) for layer in self.layers)
 
     def key(self) -> tuple[Any, ...]:
         """Return what equal caches have in common."""

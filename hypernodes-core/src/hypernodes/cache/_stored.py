@@ -263,6 +263,14 @@ class StoredCache(Cache):
         if not self.read_only:
             self.outbox.keep(entry)
 
+    def publish(self) -> None:
+        """Let other processes on this machine see what was kept so far; that it outlives a power cut is up to ``flush``."""
+        self.outbox.write()
+
+    def catch_up(self) -> None:
+        """See what other processes have published."""
+        self.refresh_index()
+
     def _keep_manifest(self, name: bytes, manifest: Mapping[str, str]) -> None:
         with self.outbox.lock:
             if name not in self._index.manifests and not self.read_only:

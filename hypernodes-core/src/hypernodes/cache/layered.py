@@ -187,6 +187,16 @@ class LayeredCache(Cache):
         for layer in self.layers:
             _tried(layer, "write", None, layer.flush)
 
+    def publish(self) -> None:
+        """Let other processes see what was kept so far."""
+        for layer in self.layers:
+            _tried(layer, "write", None, layer.publish)
+
+    def catch_up(self) -> None:
+        """See what other processes have published."""
+        for layer in self.layers:
+            _tried(layer, "list", None, layer.catch_up)
+
     def refresh(self) -> None:
         """Learn what others have written."""
         self.shared = False

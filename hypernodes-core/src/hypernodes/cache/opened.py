@@ -122,6 +122,12 @@ class Cache(ABC):
     def manifest(self, name: bytes) -> Mapping[str, str] | None:
         """Return the parts of some code, by the name they are kept under."""
 
+    def publish(self) -> None:  # noqa: B027 - most caches hold nothing back
+        """Let other processes see what was kept so far."""
+
+    def catch_up(self) -> None:  # noqa: B027 - as in ``refresh``
+        """See what other processes of this run have published."""
+
     @abstractmethod
     def keep(self, entry: Entry) -> None:
         """Keep a result; its place holds the bytes of its values, and says later where they went."""
@@ -231,6 +237,12 @@ def open_cache(setting: Any) -> Cache:
         if cache is None:
             cache = _BY_SETTING[key] = setting.open()
     return cache
+
+
+def flush_all() -> None:
+    """Write what the caches of this process hold back."""
+    for cache in list(_BY_SETTING.values()):
+        cache.flush()
 
 
 def _forked() -> None:

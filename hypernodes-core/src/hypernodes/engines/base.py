@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from hypernodes._block import Block
     from hypernodes._calls import BlockResult
+    from hypernodes._job import Job
 
 
 @attrs.frozen
@@ -52,6 +52,10 @@ class Session(AbstractContextManager["Session"], Protocol):
         ...
 
 
+def _nothing() -> None:
+    pass
+
+
 @attrs.frozen(eq=False)
 class EngineRun:
     """What an engine is told of a run.
@@ -60,11 +64,16 @@ class EngineRun:
         info: The run.
         ordered: Whether results are wanted in the order of the blocks.
         window: The most blocks that may be in flight or waiting to be taken.
+        tick: To be called now and then, in the thread that ``execute`` runs in, by engines that wait long: what workers told
+            meanwhile is passed on.
+        execution: The run itself, for the engines of this package.
     """
 
     info: RunInfo
     ordered: bool
     window: int
+    tick: Callable[[], None] = _nothing
+    execution: Any = attrs.field(default=None, repr=False)
 
 
 class Engine:
@@ -84,6 +93,7 @@ class Engine:
         name: Its name in messages and events.
         capabilities: What it can do.
         in_caller: Whether tasks run in the thread that called the pipeline, one after the other.
+        linked: Whether its workers are in other processes and can ask this one, so that caches in memory stay here.
 
     Example:
         >>> class Inline(Engine):
@@ -96,6 +106,11 @@ class Engine:
     name: str = "engine"
     capabilities: EngineCapabilities = EngineCapabilities()
     in_caller: bool = False
+    linked: bool = False
+
+    def plain(self, job: Job) -> bool:
+        """Whether nothing stands between the calling thread and the nodes of a ``run``; then it needs no task."""
+        return self.in_caller
 
     def __init__(self, *, cache: Any = UNSET, callbacks: Any = UNSET, retries: Any = UNSET, timeout: Any = UNSET) -> None:
         self.cache = validate("cache", cache)
@@ -128,11 +143,10 @@ class Engine:
         Yields:
             The result of each task.
         """
+        from hypernodes.engines._flow import in_flight
+
         with self.open(run) as session:
-            if run.ordered:
-                yield from _in_order(session, run.window, tasks)
-            else:
-                yield from _as_completed(session, run.window, tasks)
+            yield from in_flight(session, run, tasks)
 
     def run_inner(self, block: Block) -> BlockResult:
         """Run a nested pipeline that was given this engine, from inside another engine's run."""
@@ -144,35 +158,3 @@ class Engine:
         shown = {name: getattr(self, name) for name in ("cache", "callbacks", "retries", "timeout")}
         settings = ", ".join(f"{name}={value!r}" for name, value in shown.items() if value is not UNSET)
         return f"{type(self).__name__}({settings})"
-
-
-def _in_order(session: Session, window: int, tasks: Iterator[Task]) -> Iterator[BlockResult]:
-    flying: deque[Future[BlockResult]] = deque()
-    try:
-        for task in tasks:
-            flying.append(session.submit(task))
-            while flying and (len(flying) >= window or flying[0].done()):
-                yield flying.popleft().result()
-        while flying:
-            yield flying.popleft().result()
-    finally:
-        for future in flying:
-            future.cancel()
-
-
-def _as_completed(session: Session, window: int, tasks: Iterator[Task]) -> Iterator[BlockResult]:
-    from concurrent.futures import FIRST_COMPLETED, wait
-
-    flying: set[Future[BlockResult]] = set()
-    try:
-        for task in tasks:
-            flying.add(session.submit(task))
-            while len(flying) >= window:
-                finished, flying = wait(flying, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in finished)
-        while flying:
-            finished, flying = wait(flying, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in finished)
-    finally:
-        for future in flying:
-            future.cancel()

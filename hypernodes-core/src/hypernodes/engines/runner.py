@@ -14,9 +14,11 @@ from hypernodes._coroutines import Coroutines
 from hypernodes._drive import current_carrier
 from hypernodes._failures import NodeFailure
 from hypernodes._items import Items
-from hypernodes._limits import RateLimits
+from hypernodes._limits import Limits, Shared
 from hypernodes._messages import TEXT_LIMIT, counted, picture
 from hypernodes.callbacks import RunInfo
+from hypernodes.engines._source import Beside, Source
+from hypernodes.engines._streams import Streams
 from hypernodes.engines.base import EngineRun
 from hypernodes.engines.sizing import LONGEST, Sizer
 from hypernodes.engines.task import Common, Task
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from hypernodes._job import Job
     from hypernodes._lookup import Lookup
     from hypernodes._pieces import Pieces
+    from hypernodes.engines._aside import Caller
     from hypernodes.engines.base import Engine
 
 PATIENCE_S = 0.02  # a block is cut when collecting its items took longer
@@ -56,6 +59,7 @@ class Request:
         label: Name of the input, or a function of the mapped values, that labels an item.
         waits: Whether taking an item may take time.
         keep: Whether the mapped values are kept for the result.
+        caller: Whoever awaits the run on an event loop; ``None`` where a thread waits for it.
     """
 
     kind: str
@@ -70,6 +74,7 @@ class Request:
     label: Any = None
     waits: bool = False
     keep: bool = True
+    caller: Caller | None = None
 
 
 class Execution:
@@ -81,6 +86,8 @@ class Execution:
         blocks: Of each block, the index of its first item and the columns of mapped values, where they are kept.
         done: Items finished so far.
         outer: Indices of the maps around this one.
+        shared: What its blocks share in this process.
+        streams: Takes events that workers send ahead of their results; ``None`` where nobody listens.
     """
 
     def __init__(
@@ -98,8 +105,11 @@ class Execution:
         self.outer: tuple[int, ...] = ()
         self.failed_items: set[int] = set()
         self.lookup = lookup if lookup is not None else looked_up(job, info) if job.cached else None
-        self._coroutines = Coroutines()
-        self._limits = RateLimits()
+        self.shared = Shared(Limits(engine.capabilities.resources))
+        self.streams = None if dispatcher is None else Streams(dispatcher.replay)
+        self._coroutines = Coroutines(None if request.caller is None else request.caller.loop)
+        if request.caller is not None:
+            request.caller.stops += (self.shared.stop, self._coroutines.cancel)
         self._made = 0
         self._started = time.perf_counter()
         self._failing: BaseException | None = None
@@ -175,8 +185,9 @@ class Execution:
             limit = min(limit, CACHED_LONGEST)
         batched = self.engine.in_caller and self.job.has_batches
         sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
-        run = EngineRun(info=self.info, ordered=request.ordered, window=window)
-        stream = iter(self.engine.execute(run, self._tasks(sizer)))
+        run = EngineRun(self.info, request.ordered, window, self.tick, self)
+        source = Source(self._tasks(sizer))
+        stream = iter(self.engine.execute(run, source))
         waiting = self._found
         expected = 0
         try:
@@ -195,19 +206,38 @@ class Execution:
             while expected in waiting:  # whole pieces at the end
                 yield self._taken(waiting.pop(expected))
                 expected += 1
+        except BaseException:
+            self.shared.stop()
+            raise
         finally:
             close = getattr(stream, "close", None)
             if close is not None:
                 close()
+            source.close()
+            if self.streams is not None:
+                self.streams.close()
         if expected != self._made:
             msg = f"engine '{self.engine.name}' gave results of {expected} blocks and was given {self._made}"
             raise HyperNodesError(msg)
+
+    def tick(self) -> None:
+        """Tell what workers sent ahead of their results.
+
+        Raises:
+            CancelledError: Nobody awaits the run any more.
+        """
+        if self.request.caller is not None and self.request.caller.cancelled:
+            from concurrent.futures import CancelledError
+
+            raise CancelledError
+        if self.streams is not None:
+            self.streams.tell()
 
     def _carrier(self) -> dict[str, str]:
         """Return the text that callbacks send to workers."""
         return dict(self.dispatcher.ctx.carrier) if self.dispatcher is not None else {}
 
-    def _tasks(self, sizer: Sizer) -> Iterator[Task]:
+    def _tasks(self, sizer: Sizer) -> Iterator[Task | None]:
         request = self.request
         common = Common(
             self.info.run_id,
@@ -219,8 +249,14 @@ class Execution:
             self.outer,
             self._carrier(),
             self.lookup,
+            mode=request.mode,
+            counted=tuple(self.engine.capabilities.resources or ()),
         )
         if not self.engine.capabilities.shares_memory:
+            if self.engine.linked:
+                from hypernodes.engines._far import as_references
+
+                common.travelling = as_references
             common.packed()  # what cannot travel is told before anything runs
         if request.kind == "run":
             yield self._task(common, 0, 1, {})
@@ -235,8 +271,14 @@ class Execution:
                 return
             yield from self._piece(pieces, common, sizer, first, dict(zip(items.names, columns, strict=True)))
             first += size
+        patience = PATIENCE_S if request.waits else None
+        beside = Beside(items, patience) if request.waits and not self.engine.in_caller else None
         while True:
-            columns = items.take(sizer.next(), PATIENCE_S if request.waits else None)
+            taken = items.take(sizer.next(), patience) if beside is None else beside.take(sizer.next())
+            if taken is None:
+                yield None
+                continue
+            columns = taken
             size = len(columns[0])
             if not size:
                 return
@@ -287,13 +329,14 @@ class Execution:
         task = Task(common, self._made, first, size, columns)
         self._made += 1
         task.tell = self.dispatcher.tell if self.dispatcher is not None else None
-        task.coroutines, task.limits, task.thread = self._coroutines, self._limits, threading.get_ident()
+        task.coroutines, task.shared, task.thread = self._coroutines, self.shared, threading.get_ident()
+        task.streams = self.streams
         return task
 
     def _taken(self, result: BlockResult) -> BlockResult:
         """Take a block's result: tell its events, count, and decide about its failures."""
-        if result.recorded is not None and self.dispatcher is not None:
-            self.dispatcher.replay(result.recorded)
+        if result.recorded is not None and self.streams is not None:
+            self.streams.rest(result.index, result.recorded)
         add_tally(self.tally, result.tally)
         if result.failures:
             self._label(result)
@@ -413,8 +456,9 @@ class _InnerExecution(Execution):
         super().__init__(engine, job, info, request, None, None if block.demand is None else block.demand.lookup)
         self.block = block
         self.outer = block.outer
-        if block.limits is not None:
-            self._limits = block.limits  # those of the run around it
+        if block.shared is not None:
+            self.shared = block.shared.inner()
+        self.streams = Streams(lambda recorder: recorder.replay(block.tell)) if any(job.wanted) else None
 
     def _carrier(self) -> dict[str, str]:
         return dict(current_carrier())
@@ -425,8 +469,8 @@ class _InnerExecution(Execution):
         return task
 
     def _taken(self, result: BlockResult) -> BlockResult:
-        if result.recorded is not None:
-            result.recorded.replay(self.block.tell)
+        if result.recorded is not None and self.streams is not None:
+            self.streams.rest(result.index, result.recorded)
         add_tally(self.tally, result.tally)
         self.failures.extend(result.failures)
         self.done += result.size

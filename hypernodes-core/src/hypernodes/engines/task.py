@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,9 +22,15 @@ from hypernodes._packing import pack, unpack
 from hypernodes.errors import CapabilityError, TaskError
 
 if TYPE_CHECKING:
+    from hypernodes._limits import Shared
     from hypernodes._lookup import Lookup
 
 Driver: TypeAlias = Callable[[Block], BlockResult]
+
+
+def _as_they_are(lookup: Lookup) -> Any:
+    """Return recipes for processes that open the caches themselves."""
+    return lookup.travelling()
 
 
 @attrs.define(eq=False)
@@ -40,6 +47,9 @@ class Common:
         outer: Indices of the maps around this one.
         carrier: Text that callbacks send to workers.
         lookup: What the run knows of its cache; ``None`` without one.
+        travelling: Makes of it what travels.
+        mode: How the mapped inputs vary.
+        counted: Names of the resources that are counted.
     """
 
     key: str
@@ -52,6 +62,8 @@ class Common:
     carrier: Mapping[str, str]
     lookup: Lookup | None = None
     recipes: Any = None
+    mode: str = "zip"
+    counted: tuple[str, ...] = ()
     _packed: bytes | None = attrs.field(default=None, init=False, repr=False)
 
     def looked_up(self) -> Lookup | None:
@@ -63,12 +75,15 @@ class Common:
             self.lookup = Lookup(self.job, notes, recipes)
         return self.lookup
 
+    travelling: Callable[[Lookup], Any] = attrs.field(default=_as_they_are, init=False, repr=False)
+
     def packed(self) -> bytes:
         """Return it as bytes, made once."""
         if self._packed is None:
             constants, carrier = dict(self.constants), dict(self.carrier)
-            recipes = None if self.lookup is None else (self.lookup.notes, self.lookup.travelling())
-            parts = (self.key, self.job, constants, self.mapped, self.is_map, self.on_error, self.outer, carrier, None, recipes)
+            recipes = None if self.lookup is None else (self.lookup.notes, self.travelling(self.lookup))
+            own = (self.key, self.job, constants, self.mapped, self.is_map, self.on_error, self.outer, carrier)
+            parts = (*own, None, recipes, self.mode, self.counted)
             try:
                 self._packed = pack("job", parts)
             except Exception as error:
@@ -102,7 +117,7 @@ _UNPACKED_LIMIT = 8
 _LOCK = threading.Lock()
 
 
-def _unpacked_common(key: str, data: bytes) -> Common:
+def unpacked_common(key: str, data: bytes) -> Common:
     """Return what a task shares with others, unpacked once per process."""
     with _LOCK:
         found = _UNPACKED.get(key)
@@ -136,9 +151,12 @@ class Task:
         self.columns = columns
         self.tell: events.Tell | None = None
         self.coroutines: Coroutines | None = None
-        self.limits: Any = None
+        self.shared: Shared | None = None
+        self.streams: Any = None  # who may send events ahead of the result
+        self.around: Mapping[str, Any] = {}  # what calls find around them besides; see ``Surroundings``
         self.thread = 0
         self.remote = False
+        self.suspect = False  # whether its one item may have killed a worker
 
     def __call__(self, driver: Driver | None = None) -> BlockResult:
         """Run the block here.
@@ -151,33 +169,72 @@ class Task:
             What became of the block. Exceptions of nodes are inside; they are not raised here.
         """
         common, job = self.common, self.common.job
-        given = {**common.constants, **self.columns}
-        if driver is None and job.simple and common.on_error == "raise" and common.is_map:
-            return self._fast(given)
-        live = self.tell is not None and self.thread == threading.get_ident()
+        if driver is None and job.simple and common.on_error == "raise" and common.is_map and not (self.around and job.inner):
+            return self._fast({**common.constants, **self.columns})
+        here = self.thread == threading.get_ident()
+        with self.recorded(live=here and self.tell is not None) as recorder:
+            ours = self.coroutines is not None and (here or self.coroutines.at_home)
+            block = self.block(recorder)
+            with surroundings(self.coroutines if ours else None, common.carrier, **self.around):
+                result = (driver or drive)(block)
+        return self.over(block, result, recorder)
+
+    @contextlib.contextmanager
+    def recorded(self, *, live: bool) -> Iterator[events.Recorder | None]:
+        """Give what keeps the block's events while it runs; ``None`` where they are told at once."""
         recorder = None if live else events.Recorder()
-        block = Block(
-            job,
+        if recorder is None or self.streams is None:
+            yield recorder
+            return
+        self.streams.begin(self.index, recorder)
+        try:
+            yield recorder
+        finally:
+            self.streams.end(recorder)
+
+    def block(self, recorder: events.Recorder | None) -> Block:
+        """Return the block, ready to be driven.
+
+        Args:
+            recorder: What keeps its events; ``None`` where they are told at once.
+        """
+        common = self.common
+        return Block(
+            common.job,
             self.size,
-            given,
+            {**common.constants, **self.columns},
             common.mapped,
             on_error=common.on_error,
-            tell=self.tell if live else recorder,
+            tell=self.tell if recorder is None else recorder,
             first=self.first,
             outer=common.outer,
             is_map=common.is_map,
             remote=self.remote,
-            limits=self.limits,
+            shared=self.shared,
             lookup=common.looked_up(),
+            mode=common.mode,
         )
-        with surroundings(self.coroutines if live else None, common.carrier):
-            result = (driver or drive)(block)
+
+    def over(self, block: Block, result: BlockResult, recorder: events.Recorder | None) -> BlockResult:
+        """Return what became of the block, as its run takes it."""
         block.let_go()
         result.index = self.index
         self._leaving(result)
-        if recorder is not None and recorder.rows:
+        if recorder is not None and (recorder.rows or recorder.sent):
             result.recorded = recorder
         return result
+
+    def halves(self) -> tuple[Task, Task]:
+        """Return two tasks for half of the items each."""
+        middle = self.size // 2
+        parts = []
+        for start, end in ((0, middle), (middle, self.size)):
+            columns = {name: column[start:end] for name, column in self.columns.items()}
+            part = Task(self.common, self.index, self.first + start, end - start, columns)
+            part.tell, part.coroutines, part.shared, part.streams = self.tell, self.coroutines, self.shared, self.streams
+            part.around, part.thread = self.around, self.thread
+            parts.append(part)
+        return parts[0], parts[1]
 
     def _fast(self, given: Mapping[str, Any]) -> BlockResult:
         common, job = self.common, self.common.job
@@ -222,11 +279,14 @@ class Task:
             raise TaskError(msg)
         return task
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def parts(self) -> tuple[int, int, int, bytes]:
+        """Return what it does not share with others: its number, its first item, its size, and its columns as bytes."""
         import cloudpickle
 
-        parts = (self.index, self.first, self.size, cloudpickle.dumps(dict(self.columns)))
-        return (_unpacked_task, (self.common.key, self.common.packed(), *parts))
+        return self.index, self.first, self.size, cloudpickle.dumps(dict(self.columns))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_unpacked_task, (self.common.key, self.common.packed(), *self.parts()))
 
     def __repr__(self) -> str:
         return f"<Task {self.common.job.pipeline} block {self.index}: {self.size} items>"
@@ -235,7 +295,7 @@ class Task:
 def _unpacked_task(key: str, data: bytes, index: int, first: int, size: int, columns: bytes) -> Task:
     import pickle
 
-    task = Task(_unpacked_common(key, data), index, first, size, pickle.loads(columns))  # noqa: S301 - packed above
+    task = Task(unpacked_common(key, data), index, first, size, pickle.loads(columns))  # noqa: S301 - packed above
     task.remote = True
     return task
 
@@ -253,3 +313,48 @@ def run_block(data: bytes) -> bytes:
         TaskError: If the bytes are something else, or were packed by another version.
     """
     return Task.from_bytes(data)().to_bytes()
+
+
+def again_elsewhere(data: bytes) -> Any:
+    """Run a packed task once more in a process of its own, whatever that does to the process.
+
+    Returns:
+        The outputs of its first item.
+
+    Raises:
+        WorkerLostError: If the process ends without a result.
+        Exception: What a node raises.
+    """
+    import subprocess
+    import sys
+    import tempfile
+    from pathlib import Path
+
+    from hypernodes.errors import WorkerLostError
+
+    with tempfile.TemporaryDirectory() as folder:
+        task, out = Path(folder, "task"), Path(folder, "out")
+        task.write_bytes(data)
+        done = subprocess.run([sys.executable, "-m", "hypernodes.worker", task, out], check=False)  # noqa: S603 - this interpreter
+        if not out.exists():
+            msg = f"the process ended with {ending(done.returncode)}"
+            raise WorkerLostError(msg)
+        result = BlockResult.from_bytes(out.read_bytes())
+    if result.failures:
+        raise result.failures[0].error
+    names = [name for name, _ in Task.from_bytes(data).common.job.program.outputs]
+    return dict(zip(names, (column[0] for column in result.columns), strict=True))
+
+
+def ending(code: int | None) -> str:
+    """Say how a process ended."""
+    import signal
+
+    if code is None:
+        return "no exit status"
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"signal {-code}"

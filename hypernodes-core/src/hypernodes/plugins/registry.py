@@ -21,6 +21,7 @@ _NAME: Final = re.compile(r"[^\s,]+")
 # What the core itself brings. Aliases stand after the name that messages show.
 _OWN: Final = (
     ("engine", "seq", "hypernodes.engines:SeqEngine"),
+    ("engine", "hypernodes", "hypernodes.engines:HyperNodesEngine"),
     ("engine", "sequential", "hypernodes.engines:SeqEngine"),
     ("callback", "logging", "hypernodes.callbacks:LoggingCallback"),
     ("command", "demo", "hypernodes.cli._demo:command"),

@@ -1,0 +1,183 @@
+"""What runs things at the same time: executors by alias, executors of the caller's, and what makes a block's calls with them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from hypernodes._drive import Slots, adrive, drive_pool
+from hypernodes._messages import among, picture
+from hypernodes.errors import OptionError
+from hypernodes.executors import AsyncExecutor, Threads
+
+if TYPE_CHECKING:
+    from hypernodes._block import Block
+    from hypernodes._calls import BlockResult
+    from hypernodes.engines._workers import Workers
+
+SEQUENTIAL: Final = "sequential"
+ASYNC: Final = "async"
+THREADED: Final = "threaded"
+PARALLEL: Final = "parallel"
+ALIASES: Final = (SEQUENTIAL, ASYNC, THREADED, PARALLEL)
+CONCURRENT: Final = 10  # calls at the same time of the alias "async"
+
+_KEPT: Final[list[AsyncExecutor]] = []  # for as long as this process lives
+_INSIDE: Final = threading.local()  # executors of callers that this thread belongs to just now
+
+
+class Executors:
+    """One of the two executors of an engine: its kind, its size, and the object where the caller gave one.
+
+    Args:
+        kind: An alias.
+        workers: How many things run at the same time.
+        given: The caller's executor; ``None`` where the engine makes its own.
+    """
+
+    def __init__(self, kind: str, workers: int, given: Any = None) -> None:
+        self.kind = kind
+        self.workers = workers
+        self.given = given
+
+    @classmethod
+    def of(cls, label: str, value: Any, most: int | None) -> Executors:
+        """Return what an argument of an engine stands for.
+
+        Args:
+            label: The argument's name.
+            value: An alias, an executor, or ``None`` for none.
+            most: How many workers an alias shall have; ``None`` for its own number.
+
+        Raises:
+            OptionError: It is neither.
+        """
+        if value is None:
+            value = SEQUENTIAL
+        if isinstance(value, str):
+            if value not in ALIASES:
+                msg = f"{label}={value!r} is no alias; {among(value, ALIASES, 'there are')}"
+                raise OptionError(msg)
+            own = 1 if value == SEQUENTIAL else CONCURRENT if value == ASYNC else os.cpu_count() or 4
+            return cls(value, own if most is None or value == SEQUENTIAL else most)
+        if isinstance(value, AsyncExecutor):
+            return cls(ASYNC, value.max_concurrent, value)
+        if not callable(getattr(value, "submit", None)):
+            msg = f"{label} must be one of {', '.join(map(repr, ALIASES))} or an executor with submit(), got {picture(value)}"
+            raise OptionError(msg)
+        size = getattr(value, "_max_workers", None)  # what the executors of the standard library and those after them have
+        workers = size if isinstance(size, int) and size > 0 else os.cpu_count() or 4
+        return cls(THREADED if isinstance(value, ThreadPoolExecutor) else PARALLEL, workers, value)
+
+    @property
+    def spec(self) -> tuple[str, int]:
+        """What stands for it in another process, where it is made again by kind and size."""
+        return self.kind, self.workers
+
+    def argument(self) -> Any:
+        """Return what makes an equal one: an alias, or an executor that travels."""
+        return AsyncExecutor(self.workers) if self.kind == ASYNC and self.given is not None else self.kind
+
+    def driver(self) -> Callable[[Block], BlockResult] | None:
+        """Return what makes the calls of blocks, for as long as this process lives; ``None`` for one call after another."""
+        if self.kind == SEQUENTIAL:
+            return None
+        if self.kind == ASYNC:
+            _KEPT.append(executor := AsyncExecutor(self.workers))  # a loop ends with its executor
+            return functools.partial(drive_on_loop, executor.home(), self.workers)
+        return functools.partial(drive_pool, executor=ThreadPoolExecutor(self.workers), limit=self.workers)
+
+    @contextmanager
+    def driving(self, workers: Callable[[], Workers]) -> Iterator[Callable[[Block], BlockResult] | None]:
+        """Give what makes the calls of blocks during a run; ``None`` for one call after another.
+
+        Args:
+            workers: Gives the processes of the engine.
+        """
+        if self.kind == SEQUENTIAL:
+            yield None
+            return
+        if self.kind == ASYNC:
+            with self.home() as home:
+                yield functools.partial(drive_on_loop, home, self.workers)
+            return
+        if self.kind == PARALLEL:
+            from hypernodes.engines._pools import Packing
+
+            pool: Executor = workers() if self.given is None else Packing(self.given)
+            yield functools.partial(drive_pool, executor=pool, limit=self.workers)
+            return
+        with self.threads("hypernodes-nodes") as pool:
+            yield functools.partial(drive_pool, executor=pool, limit=self.workers)
+
+    @contextmanager
+    def home(self) -> Iterator[Any]:
+        """Give an event loop in a thread: the caller's, or one for a run, also where a run starts on the caller's loop itself."""
+        if self.given is not None:
+            home = self.given.home()
+            if threading.current_thread() is not home.thread:
+                yield home
+                return
+        with AsyncExecutor(self.workers) as own:
+            yield own.home()
+
+    @contextmanager
+    def threads(self, name: str) -> Iterator[Executor]:
+        """Give threads: the caller's, or some for a run, also where a run starts in one of the caller's, which would wait for itself."""
+        if self.given is not None and self.given not in getattr(_INSIDE, "executors", ()):
+            yield Marked(self.given)
+            return
+        pool = Threads(self.workers, name)
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True, seconds=GRACE_S)
+            raise
+        pool.shutdown(cancel_futures=True)
+
+    def __repr__(self) -> str:
+        return repr(self.kind if self.given is None else self.given)
+
+
+GRACE_S: Final = 2.0  # for calls in threads, which cannot be stopped, when a run is given up
+
+
+class Marked(Executor):
+    """The caller's executor, whose threads know that they belong to it."""
+
+    def __init__(self, executor: Any) -> None:
+        self._executor = executor
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function in a thread, in the context of this one."""
+        import contextvars
+
+        context = contextvars.copy_context()
+        return self._executor.submit(_inside, self._executor, context, fn, args, kwargs)
+
+
+def _inside(executor: Any, context: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    before = getattr(_INSIDE, "executors", ())
+    _INSIDE.executors = (*before, executor)
+    try:
+        return context.run(function, *args, **kwargs)
+    finally:
+        _INSIDE.executors = before
+
+
+def drive_on_loop(home: Any, most: int, block: Block) -> BlockResult:
+    """Run a block on an event loop in another thread, and wait for it here."""
+    from hypernodes._drive import beside
+
+    future = home.start(lambda: beside(home.helpers, lambda: adrive(block, Slots(most))))
+    try:
+        result: BlockResult = future.result()
+    except BaseException:
+        future.cancel()
+        raise
+    return result

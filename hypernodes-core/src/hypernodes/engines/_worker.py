@@ -1,0 +1,157 @@
+"""A worker process of this host: runs what it is sent, one thing after another, until nobody needs it any more."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Any, Final
+
+from hypernodes._limits import Shared
+from hypernodes.engines._far import FarClaims, FarLimits, FarStreams, working_for
+from hypernodes.engines._link import Address, Link
+from hypernodes.engines._nodes import Executors
+from hypernodes.engines.task import Task, unpacked_common
+
+LAST_S: Final = 2.0  # seconds for what caches still hold back, when the process must go
+_STATE: Final[dict[str, Any]] = {}
+_LINKS: Final[dict[Any, Link]] = {}
+_LOCK: Final = threading.Lock()
+
+
+def main(setup: Mapping[str, Any]) -> None:
+    """Work for the driver that started this process.
+
+    Args:
+        setup: Where the driver is, and what this worker is called.
+    """
+    signal.signal(signal.SIGINT, _ignored)  # the driver decides; a handler, so that programs which nodes start do not inherit it
+    inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+    _STATE["worker"] = True
+
+    def taken(message: tuple[Any, ...]) -> None:
+        if message[0] == "stop":
+            leave()
+        inbox.put(message)
+
+    link = _STATE["link"] = Link(setup["address"], setup["name"], leave, taken)
+    programs: dict[str, bytes] = _STATE.setdefault("programs", {})
+    while True:
+        kind, *rest = inbox.get()
+        if kind == "end":
+            break
+        if kind == "keep":
+            programs[rest[0]] = rest[1]
+        elif kind == "forget":
+            programs.pop(rest[0], None)
+        elif kind == "do":
+            number, data = rest
+            link.send(("done", number, *_done(data)))
+    flush_caches()
+
+
+def _ignored(number: int, frame: Any) -> None:
+    pass
+
+
+def _done(data: bytes) -> tuple[bool, bytes, bool]:
+    """Call what was sent; return whether it went well, what came of it, and whether this process must be replaced."""
+    import cloudpickle
+
+    from hypernodes._drive import left_behind
+    from hypernodes._failures import pack_error
+
+    try:
+        function, args = pickle.loads(data)  # noqa: S301 - from the driver that started this process
+        return True, cloudpickle.dumps(function(*args), protocol=5), left_behind()
+    except BaseException as error:  # noqa: BLE001 - the driver decides what becomes of it
+        return False, pickle.dumps(pack_error(error)), left_behind()
+
+
+def in_worker() -> bool:
+    """Whether this process works for another one."""
+    if _STATE.get("worker"):
+        return True
+    multiprocessing = sys.modules.get("multiprocessing")
+    return multiprocessing is not None and multiprocessing.parent_process() is not None
+
+
+def leave() -> None:
+    """Write what caches hold back, and end this process whatever its threads do."""
+    writer = threading.Thread(target=flush_caches, daemon=True)
+    writer.start()
+    writer.join(LAST_S)
+    os._exit(0)
+
+
+def flush_caches() -> None:
+    """Write what the caches of this process hold back."""
+    opened = sys.modules.get("hypernodes.cache.opened")
+    if opened is not None:
+        opened.flush_all()
+
+
+def run_here(program: str, spec: tuple[Any, ...] | None, *parts: Any) -> Any:
+    """Run a block whose program was sent before.
+
+    Args:
+        program: Its name.
+        spec: Kind and size of the executor of nodes; ``None`` where a node may kill this process, and is told of before it is called.
+        parts: What the task does not share with others.
+    """
+    return _run(_STATE["link"], program, _STATE["programs"][program], spec, *parts)
+
+
+def run_linked(address: Address, program: str, data: bytes, spec: tuple[Any, ...], *parts: Any) -> bytes:
+    """Run a block in a process of somebody's pool, and return the result as bytes."""
+    with _LOCK:
+        link = _LINKS.get(address)
+        if link is None or link.closed:
+            link = _LINKS[address] = Link(address, f"process {os.getpid()}", _orphaned)
+    return _run(link, program, data, spec, *parts).to_bytes()  # type: ignore[no-any-return]
+
+
+def _orphaned() -> None:
+    """The driver hung up: it needs nothing any more, or is dead; then nobody will ever stop this process."""
+    multiprocessing = sys.modules.get("multiprocessing")
+    parent = multiprocessing.parent_process() if multiprocessing is not None else None
+    if parent is not None and not parent.is_alive():
+        leave()
+
+
+def _run(link: Link, program: str, data: bytes, spec: tuple[Any, ...] | None, index: int, first: int, size: int, columns: bytes) -> Any:
+    common = unpacked_common(program, data)
+    working_for(link, program)
+    task = Task(common, index, first, size, pickle.loads(columns))  # noqa: S301 - from the driver of this run
+    task.remote = True
+    task.shared = Shared(FarLimits(link, program, common.counted), FarClaims(link, program))
+    task.streams = FarStreams(link, program) if any(common.job.wanted) else None
+    result = task(_driver(spec))
+    for cache in () if common.lookup is None else common.lookup.kept_in():
+        cache.publish()
+    return result
+
+
+def _marked(call: Any) -> Any:
+    from hypernodes._drive import perform
+
+    _STATE["link"].send(("mark", call.site.id))
+    return perform(call)
+
+
+def _driver(spec: tuple[Any, ...] | None) -> Callable[..., Any] | None:
+    """Return who makes the calls of a block here, the same for all blocks."""
+    if spec is None:
+        from hypernodes._drive import drive
+
+        return functools.partial(drive, call=_marked)
+    known = _STATE.setdefault("drivers", {})
+    if spec not in known:
+        known[spec] = Executors(*spec).driver()
+    found: Callable[..., Any] | None = known[spec]
+    return found
