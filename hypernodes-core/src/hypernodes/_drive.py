@@ -39,6 +39,7 @@ class Surroundings:
         coroutines: The event loop for coroutine nodes.
         carrier: Text that callbacks sent along with the task.
         maps: Who runs the maps of nested pipelines; ``None`` where they run inline.
+        apart: Who makes calls in other processes; ``None`` where they are made here.
         helpers: Threads for plain functions beside an event loop; ``None`` where they are called in place.
         most: How many calls of a nested map an event loop makes at a time.
         quick: Nodes whose plain functions do not hold an event loop up.
@@ -48,6 +49,7 @@ class Surroundings:
     coroutines: Coroutines
     carrier: Mapping[str, str] = attrs.field(factory=dict)
     maps: Callable[[Block], BlockResult] | None = None
+    apart: Callable[[Call], Outcome] | None = None
     helpers: Executor | None = None
     most: int = 1
     quick: set[str] = attrs.field(factory=set)
@@ -98,6 +100,14 @@ def perform(call: Call) -> Outcome:
 
 
 def _performed(call: Call, site: Site) -> Outcome:
+    now = _HERE.get()
+    if now is not None and now.apart is not None and call.attempt and not isinstance(call.function, InnerCall):
+        return now.apart(call)
+    return perform_here(call, site)
+
+
+def perform_here(call: Call, site: Site) -> Outcome:
+    """Make a call in this very process, whatever it waits for."""
     return called(_guarded, (call,)) if site.guarded else called(call.function, call.args, call.kwargs)
 
 
@@ -241,7 +251,7 @@ async def _aside(call: Call, site: Site) -> Outcome:
         return _performed(call, site)
     if not call.attempt:  # it reads from a cache
         return await asyncio.get_running_loop().run_in_executor(now.helpers, copy_context().run, _performed, call, site)
-    if site.id in now.quick:
+    if site.id in now.quick and now.apart is None:
         outcome = _performed(call, site)
         if outcome[3] > QUICK_S:
             now.quick.discard(site.id)
@@ -290,7 +300,7 @@ def drive(block: Block, call: Callable[[Call], Outcome] = perform) -> BlockResul
     start = perf_counter()
     ready, done = block.ready, block.done
     try:
-        if block.straight and call is perform:
+        if block.straight and call is perform and ((now := _HERE.get()) is None or now.apart is None):
             if block.demand is None:
                 block.run_straight()
             else:
@@ -308,12 +318,12 @@ def drive(block: Block, call: Callable[[Call], Outcome] = perform) -> BlockResul
 
 
 def drive_pool(block: Block, executor: Executor, limit: int, call: Callable[[Call], Outcome] = perform) -> BlockResult:
-    """Run a block over an executor, at most ``limit`` calls at a time; the state machine stays in this thread."""
+    """Run a block over threads, at most ``limit`` calls at a time; the state machine stays in this thread."""
     from concurrent.futures import FIRST_COMPLETED, wait
 
     start = perf_counter()
-    carrier = current_carrier()
-    call = functools.partial(_carried, call, dict(carrier))
+    now = _HERE.get()
+    call = functools.partial(_carried, call, {} if now is None else {"carrier": now.carrier, "maps": now.maps, "apart": now.apart})
     running: dict[Future[Outcome], Call] = {}
     try:
         while True:
@@ -341,9 +351,9 @@ def drive_pool(block: Block, executor: Executor, limit: int, call: Callable[[Cal
     return block.result(seconds=perf_counter() - start)
 
 
-def _carried(call: Callable[[Call], Outcome], carrier: Mapping[str, str], ready: Call) -> Outcome:
-    """Make a call in a worker of a pool, which does not know what surrounds the driver."""
-    with surroundings(carrier=carrier):
+def _carried(call: Callable[[Call], Outcome], around: Mapping[str, Any], ready: Call) -> Outcome:
+    """Make a call in a thread of a pool, which does not know what surrounds the driver."""
+    with surroundings(**around):
         return call(ready)
 
 

@@ -256,6 +256,7 @@ def handlers(execution: Execution) -> dict[str, Callable[..., Any]]:
         return _ask_cache(open_cache(caches[number]), method, args)
 
     return {
+        "program": lambda _: None if execution.common is None else execution.common.packed(),
         "moment": lambda _, node, rate: limits.moment(node, rate),
         "take": lambda *asked: take(*asked, wait=False),
         "wait_take": lambda *asked: take(*asked, wait=True),

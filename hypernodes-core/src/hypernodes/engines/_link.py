@@ -179,12 +179,17 @@ class Link:
         name: What the worker calls itself.
         ended: Called when the driver is gone.
         taken: Called with what is neither an answer nor anything else that is known here.
+
+    Attributes:
+        address: Where the hub is.
+        closed: Whether the driver is gone.
     """
 
     def __init__(
         self, address: Address, name: str, ended: Callable[[], None], taken: Callable[[tuple[Any, ...]], None] | None = None
     ) -> None:
         self._connection: Connection = Client(address.place, authkey=address.key)
+        self.address = address
         self._ended = ended
         self._taken = taken
         self._lock = threading.Lock()

@@ -18,7 +18,6 @@ from hypernodes.executors import AsyncExecutor, Threads
 if TYPE_CHECKING:
     from hypernodes._block import Block
     from hypernodes._calls import BlockResult
-    from hypernodes.engines._workers import Workers
 
 SEQUENTIAL: Final = "sequential"
 ASYNC: Final = "async"
@@ -93,11 +92,10 @@ class Executors:
         return functools.partial(drive_pool, executor=ThreadPoolExecutor(self.workers), limit=self.workers)
 
     @contextmanager
-    def driving(self, workers: Callable[[], Workers]) -> Iterator[Callable[[Block], BlockResult] | None]:
+    def driving(self) -> Iterator[Callable[[Block], BlockResult] | None]:
         """Give what makes the calls of blocks during a run; ``None`` for one call after another.
 
-        Args:
-            workers: Gives the processes of the engine.
+        Where calls go to processes, they are waited for in threads.
         """
         if self.kind == SEQUENTIAL:
             yield None
@@ -106,13 +104,7 @@ class Executors:
             with self.home() as home:
                 yield functools.partial(drive_on_loop, home, self.workers)
             return
-        if self.kind == PARALLEL:
-            from hypernodes.engines._pools import Packing
-
-            pool: Executor = workers() if self.given is None else Packing(self.given)
-            yield functools.partial(drive_pool, executor=pool, limit=self.workers)
-            return
-        with self.threads("hypernodes-nodes") as pool:
+        with (self if self.kind == THREADED else Executors(THREADED, self.workers)).threads("hypernodes-nodes") as pool:
             yield functools.partial(drive_pool, executor=pool, limit=self.workers)
 
     @contextmanager

@@ -16,7 +16,8 @@ from hypernodes._limits import Shared
 from hypernodes.engines._far import FarClaims, FarLimits, FarStreams, working_for
 from hypernodes.engines._link import Address, Link
 from hypernodes.engines._nodes import Executors
-from hypernodes.engines.task import Task, unpacked_common
+from hypernodes.engines.task import Common, Task, forget_common, unpacked_common
+from hypernodes.errors import TaskError
 
 LAST_S: Final = 2.0  # seconds for what caches still hold back, when the process must go
 _STATE: Final[dict[str, Any]] = {}
@@ -40,15 +41,12 @@ def main(setup: Mapping[str, Any]) -> None:
         inbox.put(message)
 
     link = _STATE["link"] = Link(setup["address"], setup["name"], leave, taken)
-    programs: dict[str, bytes] = _STATE.setdefault("programs", {})
     while True:
         kind, *rest = inbox.get()
         if kind == "end":
             break
-        if kind == "keep":
-            programs[rest[0]] = rest[1]
-        elif kind == "forget":
-            programs.pop(rest[0], None)
+        if kind == "forget":
+            forget_common(rest[0])
         elif kind == "do":
             number, data = rest
             link.send(("done", number, *_done(data)))
@@ -96,24 +94,83 @@ def flush_caches() -> None:
         opened.flush_all()
 
 
-def run_here(program: str, spec: tuple[Any, ...] | None, *parts: Any) -> Any:
-    """Run a block whose program was sent before.
+def run_linked(address: Address, run: str, spec: tuple[Any, ...] | None, *parts: Any) -> bytes:
+    """Run a block for a run of another process, and return the result as bytes.
 
     Args:
-        program: Its name.
+        address: Where that process listens.
+        run: The run.
         spec: Kind and size of the executor of nodes; ``None`` where a node may kill this process, and is told of before it is called.
         parts: What the task does not share with others.
     """
-    return _run(_STATE["link"], program, _STATE["programs"][program], spec, *parts)
+    index, first, size, columns = parts
+    link, common = _at_work(address, run)
+    task = Task(common, index, first, size, pickle.loads(columns))  # noqa: S301 - from the driver of this run
+    task.remote = True
+    task.shared = Shared(FarLimits(link, run, common.counted), FarClaims(link, run))
+    task.streams = FarStreams(link, run) if any(common.job.wanted) else None
+    result = task(_driver(spec, link))
+    for cache in () if common.lookup is None else common.lookup.kept_in():
+        cache.publish()
+    return result.to_bytes()
 
 
-def run_linked(address: Address, program: str, data: bytes, spec: tuple[Any, ...], *parts: Any) -> bytes:
-    """Run a block in a process of somebody's pool, and return the result as bytes."""
+def run_call(address: Address, run: str, data: bytes, carrier: Mapping[str, str]) -> bytes:
+    """Make one call for a run of another process, and return its outcome as bytes.
+
+    Args:
+        address: Where that process listens.
+        run: The run.
+        data: The call.
+        carrier: Text that callbacks sent along.
+    """
+    import cloudpickle
+
+    from hypernodes._drive import perform_here, surroundings
+    from hypernodes._failures import pack_error
+    from hypernodes._messages import picture
+    from hypernodes.engines._pools import unpacked
+    from hypernodes.errors import ResultTransferError
+
+    call = unpacked(data, _at_work(address, run)[1])
+    with surroundings(carrier=carrier):
+        value, error, began, seconds = perform_here(call, call.site)
+    try:
+        made: bytes = cloudpickle.dumps((value, None if error is None else pack_error(error), began, seconds), protocol=5)
+    except Exception as stuck:  # noqa: BLE001 - any value may refuse to be pickled
+        msg = (
+            f"the result of node '{call.site.id}' cannot be sent back from its process: {picture(value)}: {type(stuck).__name__}: {stuck}\n"
+            "  fix: return what pickles, or use a node_executor that shares memory"
+        )
+        made = cloudpickle.dumps((None, pack_error(ResultTransferError(msg)), began, seconds), protocol=5)
+    return made
+
+
+def _at_work(address: Address, run: str) -> tuple[Link, Common]:
+    """Return the way to the process that this one works for just now, and what the tasks of the run have in common."""
+    link = _link_to(address)
+    common = unpacked_common(run, lambda: _program(link, run))
+    working_for(link, run)
+    return link, common
+
+
+def _program(link: Link, run: str) -> bytes:
+    found: bytes | None = link.call(run, "program")
+    if found is None:
+        msg = "the run that this belongs to is over"
+        raise TaskError(msg)
+    return found
+
+
+def _link_to(address: Address) -> Link:
+    own: Link | None = _STATE.get("link")
+    if own is not None and own.address == address:
+        return own
     with _LOCK:
         link = _LINKS.get(address)
         if link is None or link.closed:
             link = _LINKS[address] = Link(address, f"process {os.getpid()}", _orphaned)
-    return _run(link, program, data, spec, *parts).to_bytes()  # type: ignore[no-any-return]
+        return link
 
 
 def _orphaned() -> None:
@@ -124,32 +181,19 @@ def _orphaned() -> None:
         leave()
 
 
-def _run(link: Link, program: str, data: bytes, spec: tuple[Any, ...] | None, index: int, first: int, size: int, columns: bytes) -> Any:
-    common = unpacked_common(program, data)
-    working_for(link, program)
-    task = Task(common, index, first, size, pickle.loads(columns))  # noqa: S301 - from the driver of this run
-    task.remote = True
-    task.shared = Shared(FarLimits(link, program, common.counted), FarClaims(link, program))
-    task.streams = FarStreams(link, program) if any(common.job.wanted) else None
-    result = task(_driver(spec))
-    for cache in () if common.lookup is None else common.lookup.kept_in():
-        cache.publish()
-    return result
-
-
-def _marked(call: Any) -> Any:
+def _marked(link: Link, call: Any) -> Any:
     from hypernodes._drive import perform
 
-    _STATE["link"].send(("mark", call.site.id))
+    link.send(("mark", call.site.id))
     return perform(call)
 
 
-def _driver(spec: tuple[Any, ...] | None) -> Callable[..., Any] | None:
+def _driver(spec: tuple[Any, ...] | None, link: Link) -> Callable[..., Any] | None:
     """Return who makes the calls of a block here, the same for all blocks."""
     if spec is None:
         from hypernodes._drive import drive
 
-        return functools.partial(drive, call=_marked)
+        return functools.partial(drive, call=functools.partial(_marked, link))
     known = _STATE.setdefault("drivers", {})
     if spec not in known:
         known[spec] = Executors(*spec).driver()

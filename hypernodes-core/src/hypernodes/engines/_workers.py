@@ -40,13 +40,11 @@ class _Job:
     Attributes:
         future: What becomes of it.
         data: The call, as bytes.
-        program: The name and the bytes of what must be there first.
         only: The worker that must do it.
     """
 
     future: Future[Any]
     data: bytes
-    program: tuple[str, bytes] | None = None
     only: _Worker | None = None
 
 
@@ -56,7 +54,6 @@ class _Worker:
     Attributes:
         job: What it does.
         line: The way to it, once it has called.
-        programs: Names of what it was sent.
     """
 
     def __init__(self, name: str, process: subprocess.Popen[bytes]) -> None:
@@ -64,7 +61,6 @@ class _Worker:
         self.process = process
         self.line: Line | None = None
         self.job: _Job | None = None
-        self.programs: set[str] = set()
         self.number = 0
         self.going = False  # was asked to end
 
@@ -103,17 +99,16 @@ class Workers(Executor):
 
     # -- what is to be done -----------------------------------------------------------------------------------------
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, program: tuple[str, bytes] | None = None) -> Future[Any]:  # type: ignore[override]
+    def submit(self, fn: Callable[..., Any], /, *args: Any) -> Future[Any]:  # type: ignore[override]
         """Call a function in a process.
 
         Args:
             fn: The function; it travels with what it needs.
             args: What to call it with.
-            program: The name and the bytes of what the function finds there by name; sent once to each process.
         """
         import cloudpickle
 
-        job = _Job(Future(), cloudpickle.dumps((fn, args), protocol=5), program)
+        job = _Job(Future(), cloudpickle.dumps((fn, args), protocol=5))
         with self._lock:
             if self._closed:
                 msg = "cannot schedule new futures after shutdown"
@@ -137,11 +132,10 @@ class Workers(Executor):
                 job.future.result(max(0.0, end - perf_counter()))
 
     def forget(self, program: str) -> None:
-        """Let processes forget what they were sent under a name."""
+        """Let processes forget what they have of a run."""
         with self._lock:
             for worker in self._workers:
-                if program in worker.programs and worker.line is not None:
-                    worker.programs.discard(program)
+                if worker.line is not None:
                     with contextlib.suppress(OSError):
                         worker.line.send(("forget", program))
 
@@ -171,13 +165,8 @@ class Workers(Executor):
         worker.job = job
         worker.number += 1
         assert worker.line is not None  # noqa: S101 - it is idle
-        try:
-            if job.program is not None and job.program[0] not in worker.programs:
-                worker.line.send(("keep", *job.program))
-                worker.programs.add(job.program[0])
+        with contextlib.suppress(OSError):  # it is dead; whoever waits for its end sees to the job
             worker.line.send(("do", worker.number, job.data))
-        except OSError:
-            pass  # it is dead; whoever waits for its end sees to the job
 
     # -- processes --------------------------------------------------------------------------------------------------
 

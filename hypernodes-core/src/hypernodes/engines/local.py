@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from hypernodes._calls import BlockResult
     from hypernodes._job import Job
+    from hypernodes.engines._pools import Processes
     from hypernodes.engines._workers import Workers
     from hypernodes.engines.task import Task
 
 LOOPED: Final = 16  # blocks that share an event loop
-FLUSH_S: Final = 10.0  # for workers to write what their caches hold back
 
 
 class HyperNodesEngine(Engine):
@@ -100,7 +100,7 @@ class HyperNodesEngine(Engine):
 
     def _abilities(self) -> EngineCapabilities:
         kind, workers = self.maps.spec
-        away = kind == PARALLEL and not self._inline
+        away = (kind == PARALLEL and not self._inline) or self._apart
         return EngineCapabilities(
             workers=min(workers, LOOPED) if kind == ASYNC else workers,
             reach="host" if away else "process",
@@ -113,9 +113,12 @@ class HyperNodesEngine(Engine):
     @property
     def _inline(self) -> bool:
         """Whether processes are replaced by threads: this is one itself."""
-        from hypernodes.engines._worker import in_worker
+        return self.maps.kind == PARALLEL and self.maps.given is None and _in_worker()
 
-        return self.maps.kind == PARALLEL and self.maps.given is None and in_worker()
+    @property
+    def _apart(self) -> bool:
+        """Whether nodes go to processes one by one."""
+        return self.nodes.kind == PARALLEL and (self.nodes.given is not None or not _in_worker())
 
     @property
     def in_caller(self) -> bool:  # type: ignore[override]
@@ -124,7 +127,7 @@ class HyperNodesEngine(Engine):
 
     @property
     def linked(self) -> bool:  # type: ignore[override]
-        """Whether items run in other processes, which can ask this one."""
+        """Whether items or nodes run in other processes, which can ask this one."""
         return not self.capabilities.shares_memory
 
     def plain(self, job: Job) -> bool:
@@ -142,17 +145,33 @@ class HyperNodesEngine(Engine):
             if self.nodes.kind == ASYNC:  # its loop is in another thread, which tells events
                 yield from super().execute(run, tasks)
                 return
-            with self.nodes.driving(self.workers) as driver:
+            with self.around(run) as around, self.nodes.driving() as driver:
                 for task in tasks:
-                    task.around = self._around(run)
+                    task.around = around
                     yield task(driver)
 
-    def _around(self, run: EngineRun) -> dict[str, Any]:
-        """Return what calls of a task find around them: who runs the maps of nested pipelines."""
+    @contextmanager
+    def around(self, run: EngineRun) -> Iterator[dict[str, Any]]:
+        """Give what calls of tasks find around them: who runs the maps of nested pipelines, and who makes calls in processes."""
+        found: dict[str, Any] = {}
         if run.info.kind == "run" and self.maps.kind != SEQUENTIAL and not run.execution.outer:
-            return {"maps": self.run_inner}
-        below = self._below()
-        return {} if below is None else {"maps": below.run_inner}
+            found["maps"] = self.run_inner
+        elif (below := self._below()) is not None:
+            found["maps"] = below.run_inner
+        if not self._apart:
+            yield found
+            return
+        from hypernodes.engines._pools import Apart
+
+        with self.processes(run, self.nodes) as processes:
+            yield {**found, "apart": Apart(processes, run)}
+
+    def processes(self, run: EngineRun, executors: Executors) -> Processes:
+        """Return the processes of one of its executors, for a run."""
+        from hypernodes.engines._pools import Processes
+        from hypernodes.engines._workers import Workers
+
+        return Processes(run, self.workers, executors.given, lambda: Workers(executors.workers))
 
     def _below(self) -> HyperNodesEngine | None:
         """Return the engine of maps inside a map; ``None`` where they run inline."""
@@ -161,6 +180,9 @@ class HyperNodesEngine(Engine):
             return None
         below = HyperNodesEngine(map_executor=self.maps.kind, max_workers=share)
         below._depth = self._depth + 1
+        if self._apart:
+            below.nodes, below.workers = self.nodes, self.workers  # type: ignore[method-assign]
+            below.capabilities = below._abilities()
         return below
 
     def open(self, run: EngineRun) -> Session:
@@ -169,7 +191,7 @@ class HyperNodesEngine(Engine):
             return _OnLoop(self, run)
         if self.maps.kind == THREADED or self._inline:
             return _InThreads(self, run)
-        return _InProcesses(self, run) if self.maps.given is None else _InPool(self, run)
+        return _InProcesses(self, run)
 
     # -- worker processes -------------------------------------------------------------------------------------------
 
@@ -217,6 +239,12 @@ class HyperNodesEngine(Engine):
 _OWN: Final = ("max_workers", "resources")
 
 
+def _in_worker() -> bool:
+    from hypernodes.engines._worker import in_worker
+
+    return in_worker()
+
+
 def _restored(nodes: Any, maps: Any, options: dict[str, Any]) -> HyperNodesEngine:
     return HyperNodesEngine(nodes, maps, **options)
 
@@ -230,7 +258,7 @@ class _OnLoop:
     def __init__(self, engine: HyperNodesEngine, run: EngineRun) -> None:
         self._engine = engine
         self._executors = engine.maps if engine.maps.kind == ASYNC else engine.nodes
-        self._around = engine._around(run)  # noqa: SLF001 - the engine's own
+        self._run_around = engine.around(run)
         self._stack = ExitStack()
         self._caller = run.execution.request.caller
         self._running: set[Any] = set()
@@ -240,6 +268,7 @@ class _OnLoop:
             self._most = self._executors.workers
 
     def __enter__(self) -> Self:
+        self._around = self._stack.enter_context(self._run_around)
         self._home = self._stack.enter_context(self._executors.home())
         if self._caller is None:
             self._start: Callable[[Any], Future[Any]] = self._home.start
@@ -289,8 +318,8 @@ class _InThreads:
         nodes = engine.nodes
         if nodes.given is not None and nodes.given is engine.maps.given:  # whose threads would wait for each other
             nodes = Executors(nodes.kind, nodes.workers)
-        self._driver = self._stack.enter_context(nodes.driving(engine.workers))
-        self._around = engine._around(self._run)  # noqa: SLF001 - the engine's own
+        self._driver = self._stack.enter_context(nodes.driving())
+        self._around = self._stack.enter_context(engine.around(self._run))
         self._pool = self._stack.enter_context(engine.maps.threads("hypernodes-map"))
         return self
 
@@ -305,73 +334,23 @@ class _InThreads:
 
 
 class _InProcesses:
-    """Blocks in the engine's own worker processes."""
+    """Blocks in processes: the engine's own, or those of a pool that belongs to the caller."""
 
     def __init__(self, engine: HyperNodesEngine, run: EngineRun) -> None:
-        self._engine = engine
-        self._run = run
-        self._workers = engine.workers()
-        self._programs: set[str] = set()
-        self._flying: set[Future[Any]] = set()
+        self._spec = engine.nodes.spec
+        self._processes = engine.processes(run, engine.maps)
 
     def __enter__(self) -> Self:
-        from hypernodes.engines._far import handlers
-
-        self._workers.hub.serve(self._run.info.run_id, handlers(self._run.execution))
+        self._processes.__enter__()
         return self
 
     def submit(self, task: Task) -> Future[BlockResult]:
         """Start a block."""
-        from hypernodes.engines._worker import run_here
-
-        key = task.common.key
-        self._programs.add(key)
-        spec = None if task.suspect else self._engine.nodes.spec
-        future = self._workers.submit(run_here, key, spec, *task.parts(), program=(key, task.common.packed()))
-        self._flying.add(future)
-        future.add_done_callback(self._flying.discard)
-        return future
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        from hypernodes.engines._worker import flush_caches
-
-        self._run.execution.shared.stop()
-        flying = list(self._flying)
-        if flying:
-            self._workers.drop(flying)
-        if self._run.execution.lookup is not None and self._programs:
-            self._workers.on_each(flush_caches, FLUSH_S)
-        for key in self._programs:
-            self._workers.forget(key)
-        self._workers.hub.leave(self._run.info.run_id)
-
-
-class _InPool:
-    """Blocks in a pool of processes that belongs to the caller."""
-
-    def __init__(self, engine: HyperNodesEngine, run: EngineRun) -> None:
-        self._engine = engine
-        self._run = run
-        self._instead: _InProcesses | None = None
-
-    def __enter__(self) -> Self:
-        from hypernodes.engines._far import handlers
-        from hypernodes.engines._link import Hub
-
-        self._hub = Hub()
-        self._hub.serve(self._run.info.run_id, handlers(self._run.execution))
-        return self
-
-    def submit(self, task: Task) -> Future[BlockResult]:
-        """Start a block."""
-        if self._instead is not None:
-            return self._instead.submit(task)
         from hypernodes._calls import BlockResult
         from hypernodes.engines._worker import run_linked
 
         outer: Future[BlockResult] = Future()
-        data = task.common.packed()
-        inner = self._engine.maps.given.submit(run_linked, self._hub.address, task.common.key, data, self._engine.nodes.spec, *task.parts())
+        inner = self._processes.submit(run_linked, None if task.suspect else self._spec, *task.parts())
 
         def arrived(done: Future[bytes]) -> None:
             if outer.cancelled():
@@ -386,20 +365,12 @@ class _InPool:
         return outer
 
     def renew(self, error: BrokenExecutor) -> bool:
-        """Go on in worker processes of our own where a death broke the caller's pool."""
-        if self._instead is None:
-            self._own = HyperNodesEngine(self._engine.nodes.kind, PARALLEL, max_workers=self._engine.maps.workers)
-            self._instead = _InProcesses(self._own, self._run)
-            self._instead.__enter__()
+        """Go on in processes of our own where a death broke the caller's pool."""
+        self._processes.renew()
         return True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._run.execution.shared.stop()
-        if self._instead is not None:
-            self._instead.__exit__(kind, error, trace)
-            self._own.close()
-        self._hub.leave(self._run.info.run_id)
-        self._hub.close()
+        self._processes.__exit__(kind, error, trace)
 
 
 # -- signals ------------------------------------------------------------------------------------------------------------

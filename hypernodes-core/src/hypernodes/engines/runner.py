@@ -86,6 +86,7 @@ class Execution:
         blocks: Of each block, the index of its first item and the columns of mapped values, where they are kept.
         done: Items finished so far.
         outer: Indices of the maps around this one.
+        common: What its tasks have in common, once there are any.
         shared: What its blocks share in this process.
         streams: Takes events that workers send ahead of their results; ``None`` where nobody listens.
     """
@@ -105,6 +106,7 @@ class Execution:
         self.outer: tuple[int, ...] = ()
         self.failed_items: set[int] = set()
         self.lookup = lookup if lookup is not None else looked_up(job, info) if job.cached else None
+        self.common: Common | None = None
         self.shared = Shared(Limits(engine.capabilities.resources))
         self.streams = None if dispatcher is None else Streams(dispatcher.replay)
         self._coroutines = Coroutines(None if request.caller is None else request.caller.loop)
@@ -239,7 +241,7 @@ class Execution:
 
     def _tasks(self, sizer: Sizer) -> Iterator[Task | None]:
         request = self.request
-        common = Common(
+        common = self.common = Common(
             self.info.run_id,
             self.job,
             request.constants,

@@ -64,6 +64,7 @@ class Common:
     recipes: Any = None
     mode: str = "zip"
     counted: tuple[str, ...] = ()
+    things: Any = attrs.field(default=(), init=False, repr=False)  # what calls that come from another process name by number
     _packed: bytes | None = attrs.field(default=None, init=False, repr=False)
 
     def looked_up(self) -> Lookup | None:
@@ -117,17 +118,23 @@ _UNPACKED_LIMIT = 8
 _LOCK = threading.Lock()
 
 
-def unpacked_common(key: str, data: bytes) -> Common:
+def unpacked_common(key: str, data: Callable[[], bytes]) -> Common:
     """Return what a task shares with others, unpacked once per process."""
     with _LOCK:
         found = _UNPACKED.get(key)
         if found is None:
-            found = _UNPACKED[key] = Common(*unpack("job", data))
+            found = _UNPACKED[key] = Common(*unpack("job", data()))
             while len(_UNPACKED) > _UNPACKED_LIMIT:
                 _UNPACKED.popitem(last=False)
         else:
             _UNPACKED.move_to_end(key)
         return found
+
+
+def forget_common(key: str) -> None:
+    """Let go of it."""
+    with _LOCK:
+        _UNPACKED.pop(key, None)
 
 
 class Task:
@@ -295,7 +302,7 @@ class Task:
 def _unpacked_task(key: str, data: bytes, index: int, first: int, size: int, columns: bytes) -> Task:
     import pickle
 
-    task = Task(unpacked_common(key, data), index, first, size, pickle.loads(columns))  # noqa: S301 - packed above
+    task = Task(unpacked_common(key, lambda: data), index, first, size, pickle.loads(columns))  # noqa: S301 - packed above
     task.remote = True
     return task
 
