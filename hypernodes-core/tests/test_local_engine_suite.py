@@ -74,8 +74,9 @@ class TestProcessesOfTheCaller(EngineSuite):
     pool: Any = None
 
     @pytest.fixture(scope="class", autouse=True)
-    def processes(self, request: pytest.FixtureRequest) -> Iterator[None]:
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as request.cls.pool:
+    @classmethod
+    def processes(cls) -> Iterator[None]:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as cls.pool:
             yield
 
     def make_engine(self) -> HyperNodesEngine:

@@ -15,7 +15,7 @@ from hypernodes._columns import arguments_of, columns_of
 from hypernodes._failures import NodeFailure, pictures
 from hypernodes._frames import Frames
 from hypernodes._job import Job, Site, run_plainly
-from hypernodes.errors import HyperNodesError
+from hypernodes.errors import RunEndedError
 from hypernodes.results import Tally, add_tally
 
 if TYPE_CHECKING:
@@ -606,7 +606,7 @@ class Block:
         site = call.site
         if not call.attempt or site.inner is not None or not site.wanted & events.ERROR:
             return
-        error = HyperNodesError("the run ended before the node did")
+        error = RunEndedError("the run ended before the node did")
         for item in call.item if type(call.item) is list else (call.item,):
             index = self.frames.index(item)
             path = self.outer if index is None else (*self.outer, index)

@@ -7,7 +7,7 @@ import functools
 import sys
 import threading
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 GATE_POLL_S = 0.002
 LOOK_S = 0.01  # how often a driver that has other work looks whether another block has made what it waits for
+END_S = 2.0  # for plain functions under way when an event loop gives a run up
 QUICK_S = 0.001  # a plain function that takes longer does not run on an event loop that others wait for
 
 
@@ -244,22 +245,36 @@ async def aperform(call: Call) -> Outcome:
 
 async def _aside(call: Call, site: Site) -> Outcome:
     """Call a plain function in a thread, unless it has proved quick: others wait for the event loop."""
-    import asyncio
-
     now = _HERE.get()
     if now is None or now.helpers is None:
         return _performed(call, site)
     if not call.attempt:  # it reads from a cache
-        return await asyncio.get_running_loop().run_in_executor(now.helpers, copy_context().run, _performed, call, site)
+        return await _in_helper(now.helpers, call, site)
     if site.id in now.quick and now.apart is None:
         outcome = _performed(call, site)
         if outcome[3] > QUICK_S:
             now.quick.discard(site.id)
         return outcome
-    outcome = await asyncio.get_running_loop().run_in_executor(now.helpers, copy_context().run, _performed, call, site)
+    outcome = await _in_helper(now.helpers, call, site)
     if outcome[3] < QUICK_S / 4 and site.rule.timeout is None:
         now.quick.add(site.id)
     return outcome
+
+
+async def _in_helper(helpers: Executor, call: Call, site: Site) -> Outcome:
+    """Make a call in a thread beside the event loop; when that is cancelled, it may still end."""
+    import asyncio
+
+    made = helpers.submit(_performed, call, site)
+    try:
+        return await asyncio.wrap_future(made)
+    except asyncio.CancelledError:
+        if made.cancelled():
+            raise
+        await asyncio.wait([asyncio.wrap_future(made)], timeout=END_S)
+        if made.done():
+            return made.result()
+        raise
 
 
 def _run_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
@@ -335,18 +350,17 @@ def drive_pool(block: Block, executor: Executor, limit: int, call: Callable[[Cal
                 block.await_others(WAIT_S)
                 continue
             for future in wait(running, LOOK_S if block.waits else None, return_when=FIRST_COMPLETED).done:
-                made = running.pop(future)
-                error = future.exception()
+                made, error = running[future], future.exception()
                 if error is not None and not isinstance(error, Exception):
                     raise error
+                del running[future]
                 block.done(made, *(future.result() if error is None else (None, error, 0.0, 0.0)))
             if block.waits:
                 block.await_others(0)
     except BaseException:
-        for future, cut_short in running.items():
+        for future in running:
             future.cancel()
-            block.broke_off(cut_short)
-        block.close()
+        _end(block, ((made, future) for future, made in running.items()))
         raise
     return block.result(seconds=perf_counter() - start)
 
@@ -401,6 +415,7 @@ async def adrive(block: Block, most: int | Slots, call: Callable[[Call], Any] = 
     slots = Slots(most) if isinstance(most, int) else most
     running: dict[asyncio.Task[Outcome], Call] = {}
     finished: list[tuple[Call, asyncio.Task[Outcome]]] = []
+    taken: list[tuple[Call, asyncio.Task[Outcome]]] = []
     news = asyncio.Event()
 
     def over(ready: Call, task: asyncio.Task[Outcome]) -> None:
@@ -427,16 +442,28 @@ async def adrive(block: Block, most: int | Slots, call: Callable[[Call], Any] = 
             else:
                 await news.wait()
             news.clear()
-            taken, finished[:] = list(finished), []
-            for made, task in taken:
+            taken, finished[:] = finished[:], []
+            while taken:
+                made, task = taken.pop(0)
                 block.done(made, *task.result())
     except BaseException:
-        cut_short = list(running.values())
-        for task in (left := list(running)):
+        left = [*taken, *finished, *((ready, task) for task, ready in running.items())]
+        for task in (waiting := list(running)):
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
-        for ready in cut_short:
-            block.broke_off(ready)
-        block.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        _end(block, left)
         raise
     return block.result(seconds=perf_counter() - start)
+
+
+def _end(block: Block, left: Iterable[tuple[Call, Any]]) -> None:
+    """End a block early: what is finished counts, the rest broke off."""
+    for call, future in left:
+        try:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                block.done(call, *future.result())
+            else:
+                block.broke_off(call)
+        except Exception:  # noqa: BLE001, S112 - why it ends is told in any case
+            continue
+    block.close()

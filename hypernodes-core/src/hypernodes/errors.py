@@ -151,6 +151,13 @@ class WorkerLostError(HyperNodesError):
     node: str = ""
 
 
+class RunEndedError(HyperNodesError):
+    """A node was cut short because its run ended before it: another item failed, or somebody stopped it.
+
+    Callbacks are told of it; it is never raised.
+    """
+
+
 class ResultTransferError(HyperNodesError, TypeError):
     """A node's result cannot be sent back from the process that made it; the message names output and cure."""
 

@@ -12,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future, InvalidStateError
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
@@ -59,7 +59,7 @@ class Threads(Executor):
         return future
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
+        while (call := self._next()) is not None:
             future, function = call
             if future.set_running_or_notify_cancel():
                 try:
@@ -70,7 +70,14 @@ class Threads(Executor):
                     future.set_result(result)
                     del result
             del call, future, function  # nothing is kept while the thread waits
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        """Return a call that waits, or be idle until there is one."""
+        try:
+            return self._calls.get_nowait()
+        except Empty:
             self._idle.release()
+            return self._calls.get()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, seconds: float | None = None) -> None:  # noqa: FBT001, FBT002 - as in the standard library
         """Take no more calls.
@@ -85,8 +92,8 @@ class Threads(Executor):
             if cancel_futures:
                 while not self._calls.empty():
                     call = self._calls.get()
-                    if call is not None:
-                        call[0].cancel()
+                    if call is not None and call[0].cancel():
+                        call[0].set_running_or_notify_cancel()  # wakes whoever waits for several
             for _ in self._threads:
                 self._calls.put(None)
         end = None if seconds is None else perf_counter() + seconds

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from hypernodes._calls import portable
+from hypernodes._limits import Shared
 from hypernodes.events import Recorder
 
 Handler: TypeAlias = "Callable[..., Any]"
@@ -52,6 +53,14 @@ class Hub:
         """Answer what the workers of a run ask; each handler is called with the ``Line`` that asks first."""
         with self._lock:
             self._served[run] = handlers
+
+    def halt(self, run: str) -> None:
+        """Ask workers to make no more calls for a run."""
+        with self._lock:
+            lines = list(self._lines)
+        for line in lines:
+            with contextlib.suppress(OSError):
+                line.send(("halt", run))
 
     def leave(self, run: str) -> None:
         """Answer no more for a run."""
@@ -129,6 +138,8 @@ class Line:
 
     def close(self) -> None:
         """Hang up."""
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for what comes, which closing does not
         with contextlib.suppress(OSError):
             self._connection.close()
 
@@ -182,6 +193,7 @@ class Link:
 
     Attributes:
         address: Where the hub is.
+        at_work: Of each run, what blocks at work share.
         closed: Whether the driver is gone.
     """
 
@@ -197,6 +209,7 @@ class Link:
         self._answers: dict[int, tuple[threading.Event, list[Any]]] = {}
         self._streams: dict[Any, tuple[str, int, Any]] = {}
         self._streaming: threading.Thread | None = None
+        self.at_work: dict[str, list[Shared]] = {}
         self.closed = False
         self.send(("hello", name))
         threading.Thread(target=self._listen, name="hypernodes-link", daemon=True).start()
@@ -232,6 +245,9 @@ class Link:
                     if waiting is not None:
                         waiting[1].append(message[2])
                         waiting[0].set()
+                elif message[0] == "halt":
+                    for shared in list(self.at_work.get(message[1], ())):
+                        shared.stop()
                 elif self._taken is not None:
                     self._taken(message)
         except _ENDED:

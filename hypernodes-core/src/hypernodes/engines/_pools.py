@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, wait
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -84,6 +84,10 @@ class Processes:
         flying = list(self._flying)
         for future in flying:
             future.cancel()
+        if flying:
+            self._hub.halt(self.key)
+        if self._own is None:
+            wait(flying, GRACE_S)  # the caller's processes are not ours to end
         if own is not None:
             if flying:
                 own.drop(flying)
@@ -98,6 +102,7 @@ class Processes:
             self._hub.close()
 
 
+GRACE_S: Final = 2.0  # for calls under way in processes of the caller's, when nobody waits for them any more
 FLUSH_S: Final = 10.0  # for workers to write what their caches hold back
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from hypernodes import events
 from hypernodes._failures import NodeFailure
-from hypernodes.errors import HyperNodesError
+from hypernodes.errors import RunEndedError
 from hypernodes.events import EPOCH, Recorder
 
 PATIENCE_S: Final = 5.0  # for events that were sent ahead and come another way than the result
@@ -127,7 +127,7 @@ def _missing_ends(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         first: Any = now - time
         second = None
         if kind == events.NODE_START:
-            error = HyperNodesError("the run ended before the node did")
+            error = RunEndedError("the run ended before the node did")
             first = NodeFailure("", "", (*outer, item) if item is not None else outer, {}, error, attempt)
         elif kind == events.PIPELINE_START:
             first, second = {}, now - time

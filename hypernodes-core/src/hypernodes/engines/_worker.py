@@ -107,9 +107,13 @@ def run_linked(address: Address, run: str, spec: tuple[Any, ...] | None, *parts:
     link, common = _at_work(address, run)
     task = Task(common, index, first, size, pickle.loads(columns))  # noqa: S301 - from the driver of this run
     task.remote = True
-    task.shared = Shared(FarLimits(link, run, common.counted), FarClaims(link, run))
+    task.shared = shared = Shared(FarLimits(link, run, common.counted), FarClaims(link, run))
     task.streams = FarStreams(link, run) if any(common.job.wanted) else None
-    result = task(_driver(spec, link))
+    link.at_work.setdefault(run, []).append(shared)
+    try:
+        result = task(_driver(spec, link))
+    finally:
+        link.at_work[run].remove(shared)
     for cache in () if common.lookup is None else common.lookup.kept_in():
         cache.publish()
     return result.to_bytes()
