@@ -607,8 +607,10 @@ def test_too_many_failures() -> None:
     with pytest.raises(errors.TooManyFailuresError) as caught:
         Pipeline([fail], name="p").map({"x": [1]}, map_over="x", on_error="return", max_failures=0)
     assert str(caught.value) == (
-        "1 of 1 items failed, more than max_failures=0: 1 × ZeroDivisionError in 'fail'.\n"
-        "  0 items made; the failures are in this error's .failures"
+        "1 of 1 items failed, more than max_failures=0:\n"
+        "  1 × ZeroDivisionError in 'fail', first item 0: 'division by zero'\n"
+        "  0 items made; the failures are in this error's .failures\n"
+        "  run only those again: pipeline.map({**inputs, **error.failed_inputs}, map_over=['x'])"
     )
 
 

@@ -588,10 +588,40 @@ def test_max_failures_gives_up() -> None:
     failures = caught.value.failures
     assert len(failures) >= 4
     assert all(isinstance(failure, NodeFailure) for failure in failures)
-    assert re.match(r"\d+ items failed, more than max_failures=3: \d+ × ValueError in 'fail_odd'\.\n", str(caught.value))
+    assert re.match(
+        r"\d+ items failed, more than max_failures=3:\n  \d+ × ValueError in 'fail_odd', first item 1: 'odd'\n", str(caught.value)
+    )
     with pytest.raises(TooManyFailuresError):
         pipeline.map({"x": [1]}, map_over="x", on_error="return", max_failures=0)
     assert pipeline.map({"x": [0]}, map_over="x", on_error="return", max_failures=0).ok
+
+
+def test_what_failed_is_summed_up_and_can_be_run_alone() -> None:
+    def refuse(x: int, y: int) -> float:
+        if x == 3:
+            msg = "three"
+            raise ValueError(msg)
+        return x / y
+
+    pipeline = Pipeline([node(output_name="z")(refuse)], name="p")
+    inputs = {"x": range(5), "y": [1, 0, 0, 1, 1]}
+    result = pipeline.map(inputs, map_over=["x", "y"], on_error="return")
+    assert result.failed_inputs == {"x": [1, 2, 3], "y": [0, 0, 1]}
+    assert result.summary().splitlines()[1:] == [
+        "  2 × ZeroDivisionError in 'refuse', first item 1: 'division by zero'",
+        "  1 × ValueError in 'refuse', first item 3: 'three'",
+        "  run only those again: pipeline.map({**inputs, **result.failed_inputs}, map_over=['x', 'y'])",
+    ]
+    assert re.fullmatch(r"p: 5 items in [\d.e-]+ s, 3 failed", result.summary().splitlines()[0])
+    again = pipeline.map({**inputs, **result.failed_inputs}, map_over=["x", "y"], on_error="return")
+    assert [type(failure.error) for failure in again.failures] == [ZeroDivisionError, ZeroDivisionError, ValueError]
+    grid = pipeline.map({"x": [1, 3], "y": [1, 2]}, map_over=["x", "y"], map_mode="product", on_error="return")
+    assert grid.failed_inputs == {"x": [3, 3], "y": [1, 2]}
+    fine = pipeline.map({"x": [1], "y": [1]}, map_over=["x", "y"])
+    assert (fine.failed_inputs, len(fine.summary().splitlines())) == ({}, 1)
+    with pytest.raises(TooManyFailuresError) as caught:
+        pipeline.map(inputs, map_over=["x", "y"], on_error="return", max_failures=0)
+    assert caught.value.failed_inputs == result.failed_inputs
 
 
 def test_max_failures_counts_items_not_nodes() -> None:

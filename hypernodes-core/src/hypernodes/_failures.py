@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from hypernodes._messages import picture
@@ -110,6 +110,19 @@ class NodeFailure:
             self.together,
         )
         return (_unpacked_failure, parts)
+
+
+def grouped(failures: Iterable[NodeFailure], most: int = 5) -> list[str]:
+    """Return how many failures there are of each kind and where the first of them is, the most frequent kind first."""
+    kinds: dict[tuple[str, str], list[NodeFailure]] = {}
+    for failure in failures:
+        kinds.setdefault((type(failure.error).__name__, failure.node), []).append(failure)
+    lines = []
+    for (kind, node), found in sorted(kinds.items(), key=lambda pair: -len(pair[1])):
+        first = found[0]
+        where = "" if first.item is None else f"item {first.item}" + (f" ({first.label}): " if first.label is not None else ": ")
+        lines.append(f"{len(found):,} × {kind} in '{node}', first {where}{picture(str(first.error))}")
+    return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most:,} kinds more"]
 
 
 def _travelling(call: Callable[[], Any] | None) -> Callable[[], Any] | None:

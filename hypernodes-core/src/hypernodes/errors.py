@@ -128,9 +128,11 @@ class TooManyFailuresError(HyperNodesError):
 
     Attributes:
         failures: The ``NodeFailure`` of every failed item so far.
+        failed_inputs: The mapped values of these items, as inputs of a map over those only; empty for a stream.
     """
 
     failures: tuple[object, ...] = ()
+    failed_inputs: dict[str, list[object]] = {}  # noqa: RUF012 - a default; each error gets its own
 
 
 class CapabilityError(HyperNodesError):

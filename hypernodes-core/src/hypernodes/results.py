@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
-from hypernodes._failures import NodeFailure
+from hypernodes._failures import NodeFailure, grouped
+from hypernodes._messages import counted
 
 if TYPE_CHECKING:
     from hypernodes._explain import Explanation
 
+AGAIN = "run only those again: pipeline.map({{**inputs, **{result}.failed_inputs}}, map_over=[{names}])"
 _COUNT = itertools.count()
 
 
@@ -258,9 +260,35 @@ class MapResult(list[dict[str, Any]]):
         return self._record.failures
 
     @property
+    def failed_inputs(self) -> dict[str, list[Any]]:
+        """The mapped values of the items that failed, as inputs of a map over those only.
+
+        Example:
+            >>> from hypernodes import Pipeline, node
+            >>> @node(output_name="inverse")
+            ... def invert(x: float) -> float:
+            ...     return 1 / x
+            >>> pipeline = Pipeline([invert])
+            >>> result = pipeline.map({"x": [1, 0, 2]}, map_over="x", on_error="return")
+            >>> pipeline.map(result.failed_inputs, map_over="x", on_error="return").ok
+            False
+        """
+        items = sorted({failure.item for failure in self.failures if failure.item is not None})
+        return columns_of(list(self._record.columns), [self.inputs[item] for item in items])
+
+    @property
     def ok(self) -> bool:
         """Whether nothing failed."""
         return not self._record.failures
+
+    def summary(self) -> str:
+        """Say in a few lines how many items were made, how many failed, why, and how to run only those again."""
+        failed = {failure.item for failure in self.failures}
+        lines = [f"{self._record.pipeline}: {counted(len(self), 'item')} in {self._record.seconds:.3g} s, {len(failed):,} failed"]
+        lines += [f"  {line}" for line in grouped(self.failures)]
+        if failed:
+            lines.append(f"  {AGAIN.format(result='result', names=', '.join(map(repr, self.failed_inputs)))}")
+        return "\n".join(lines)
 
     def explain(self) -> Explanation:
         """Return why nodes ran: what differed from the nearest earlier result; one ``Reason`` per result that was made.
@@ -287,6 +315,11 @@ class MapResult(list[dict[str, Any]]):
     def copy(self) -> MapResult:
         """Return a shallow copy."""
         return MapResult(self, self._record)
+
+
+def columns_of(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Turn mapped values of items into one list per mapped input."""
+    return {name: [row[name] for row in rows] for name in names if rows and name in rows[0]}
 
 
 def rows_of(names: Sequence[str], columns: Sequence[Sequence[Any]], size: int) -> list[dict[str, Any]]:

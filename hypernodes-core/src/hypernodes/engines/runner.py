@@ -12,7 +12,7 @@ import attrs
 from hypernodes import events
 from hypernodes._coroutines import Coroutines
 from hypernodes._drive import current_carrier
-from hypernodes._failures import NodeFailure
+from hypernodes._failures import NodeFailure, grouped
 from hypernodes._items import Items
 from hypernodes._limits import Limits, Shared
 from hypernodes._messages import TEXT_LIMIT, counted, picture
@@ -23,7 +23,7 @@ from hypernodes.engines.base import EngineRun
 from hypernodes.engines.sizing import LONGEST, Sizer
 from hypernodes.engines.task import Common, Task
 from hypernodes.errors import HyperNodesError, TooManyFailuresError
-from hypernodes.results import Tally, add_tally, new_run_id
+from hypernodes.results import AGAIN, Tally, add_tally, columns_of, new_run_id
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -384,7 +384,7 @@ class Execution:
             done = self.done
             if result.index in self.blocks and not self.job.has_batches:  # a block goes through its items one after another
                 done += item - self.blocks[result.index][0]
-            lines.append(f"{done:,}{total} items were finished before; on_error='return' goes on past failures")
+            lines.append(f"{done:,}{total} items were finished before{self._kept()}; on_error='return' goes on past failures")
             shown.update({name: picture(value) for name, value in self._row(result.index, item).items()})
         arguments = ", ".join(f"{name!r}: {text}" for name, text in shown.items())
         if len(arguments) <= 2 * TEXT_LIMIT and failure is not None and failure.together == 1:
@@ -393,18 +393,28 @@ class Execution:
 
     def _too_many(self, limit: int) -> TooManyFailuresError:
         total = f" of {self.request.total:,}" if self.request.total is not None else ""
-        kinds: dict[str, int] = {}
-        for failure in self.failures:
-            kind = f"{type(failure.error).__name__} in '{failure.node}'"
-            kinds[kind] = kinds.get(kind, 0) + 1
-        grouped = ", ".join(f"{count} × {kind}" for kind, count in sorted(kinds.items(), key=lambda pair: -pair[1])[:5])
-        msg = (
-            f"{len(self.failed_items)}{total} items failed, more than max_failures={limit}: {grouped}.\n"
-            f"  {counted(self.done - len(self.failed_items), 'item')} made; the failures are in this error's .failures"
-        )
-        error = TooManyFailuresError(msg)
+        made = counted(self.done - len(self.failed_items), "item")
+        lines = [
+            f"{len(self.failed_items):,}{total} items failed, more than max_failures={limit}:",
+            *grouped(self.failures),
+            f"{made} made{self._kept()}; the failures are in this error's .failures",
+        ]
+        error = TooManyFailuresError("")
         error.failures = tuple(self.failures)
+        rows = {item: self._row(block, item) for block, (first, columns) in self.blocks.items() for item in self._failed_in(first, columns)}
+        error.failed_inputs = columns_of(list(self.request.values), [rows[item] for item in sorted(rows)])
+        if error.failed_inputs:
+            lines.append(AGAIN.format(result="error", names=", ".join(map(repr, error.failed_inputs))))
+        error.args = ("\n  ".join(lines),)
         return error
+
+    def _failed_in(self, first: int, columns: list[list[Any]]) -> list[int]:
+        """Return the items of a block that failed."""
+        return [item for item in range(first, first + len(columns[0])) if item in self.failed_items]
+
+    def _kept(self) -> str:
+        """Say what the cache has of a run that ends early."""
+        return "" if self.lookup is None else "; the cache has what is finished, and the same call goes on from there"
 
 
 def looked_up(job: Job, info: RunInfo) -> Lookup:
