@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from hypernodes import DiskCache, HyperNodesEngine, MemoryCache, NodeFailure, Pipeline, PipelineCallback, SeqEngine, node, stateful
-from hypernodes.errors import CapabilityError, NodeTimeoutError, OptionError, WorkerLostError
+from hypernodes.errors import CapabilityError, NodeTimeoutError, OptionError, ResultTransferError, WorkerLostError
 from hypernodes.executors import AsyncExecutor
 
 CONCURRENT = ("async", "threaded", "parallel")
@@ -627,6 +627,82 @@ def test_a_node_that_takes_too_long_is_left(alias: str, parallel: HyperNodesEngi
         time.sleep(0.5)
         assert time.time() - float((tmp_path / "beat").read_text()) > 0.3
         assert pipeline.map({"x": range(3)}, map_over="x")[2] == {"y": 2}
+
+
+def test_a_node_that_never_lets_go_of_the_interpreter_is_ended_with_its_process(parallel: HyperNodesEngine) -> None:
+    @node(output_name="y", timeout=0.3)
+    def stubborn(x: int) -> int:
+        import re
+
+        return len(re.findall("(a+)+$", "a" * 40 + "b")) if x == 3 else x  # one call of C code, for years
+
+    for engine in (parallel, HyperNodesEngine(node_executor="parallel", max_workers=2)):
+        start = time.perf_counter()
+        rows = Pipeline([stubborn], engine=engine).map({"x": range(6)}, map_over="x", on_error="return")
+        assert time.perf_counter() - start < 15
+        (failure,) = rows.failures
+        assert (failure.item, failure.node, type(failure.error)) == (3, "stubborn", NodeTimeoutError)
+        assert [row["y"] for row in rows if not isinstance(row["y"], NodeFailure)] == [0, 1, 2, 4, 5]
+        assert Pipeline([stubborn], engine=engine).map({"x": range(3)}, map_over="x")[2] == {"y": 2}
+    engine.close()
+
+
+@node(output_name="lock")
+def make_lock(x: int) -> Any:
+    return threading.Lock()
+
+
+@node(output_name="size", max_concurrent=1)
+def alone(x: int, folder: str) -> int:
+    with open(f"{folder}/marks", "ab") as file:
+        file.write(b"+")
+    time.sleep(0.02)
+    with open(f"{folder}/marks", "ab") as file:
+        file.write(b"-")
+    return x
+
+
+@node(output_name="other", max_concurrent=1)
+def alone_too(x: int, folder: str) -> int:
+    return alone.func(x, folder + "/other")
+
+
+@pytest.fixture(params=["own", "caller's"])
+def apart(request: pytest.FixtureRequest) -> Iterator[HyperNodesEngine]:
+    if request.param == "own":
+        with HyperNodesEngine(node_executor="parallel", max_workers=2) as engine:
+            yield engine
+    else:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            yield HyperNodesEngine(node_executor=pool)
+
+
+def test_calls_of_nodes_in_processes(apart: HyperNodesEngine, tmp_path: Path) -> None:
+    """Large values travel once, limits hold, a death costs a retry, what cannot come back is named."""
+    heavy = bytes(20_000_000)
+
+    @node(output_name="place")
+    def place(x: int, heavy: bytes) -> tuple[int, int, int]:
+        return os.getpid(), id(heavy), len(heavy)
+
+    places = {row["place"] for row in Pipeline([place], engine=apart).bind(heavy=heavy).map({"x": range(30)}, map_over="x")}
+    assert len(places) == len({process for process, *_ in places})
+    assert os.getpid() not in {process for process, *_ in places}
+    assert {size for *_, size in places} == {len(heavy)}
+
+    (tmp_path / "other").mkdir()
+    both = Pipeline([alone, alone_too], engine=apart).bind(folder=str(tmp_path))
+    inner = both.as_node(map_over="xs", input_mapping={"xs": "x"})
+    assert Pipeline([inner], engine=apart).run({"xs": [1, 2, 3]}) == {"size": [1, 2, 3], "other": [1, 2, 3]}
+    assert both.map({"x": [1, 2]}, map_over="x") == [{"size": 1, "other": 1}, {"size": 2, "other": 2}]
+    assert (tmp_path / "marks").read_bytes() == (tmp_path / "other" / "marks").read_bytes() == b"+-" * 5
+
+    rows = Pipeline([dies_once], engine=apart).bind(folder=str(tmp_path)).map({"x": range(12)}, map_over="x")
+    assert [row["y"] for row in rows] == list(range(12))
+    with pytest.raises(ResultTransferError, match="the result of node 'make_lock' cannot be sent back"):
+        Pipeline([make_lock], engine=apart).run({"x": 1})
+    rows = Pipeline([poisoned], engine=apart).map({"x": range(10)}, map_over="x", on_error="return")
+    assert [(failure.item, type(failure.error)) for failure in rows.failures] == [(7, WorkerLostError)]
 
 
 @pytest.mark.parametrize("alias", ALIASES)

@@ -41,6 +41,7 @@ class Surroundings:
         carrier: Text that callbacks sent along with the task.
         maps: Who runs the maps of nested pipelines; ``None`` where they run inline.
         apart: Who makes calls in other processes; ``None`` where they are made here.
+        watch: Who is told of calls that may take only so long, while they run; ``None`` where nobody could end this process.
         helpers: Threads for plain functions beside an event loop; ``None`` where they are called in place.
         most: How many calls of a nested map an event loop makes at a time.
         quick: Nodes whose plain functions do not hold an event loop up.
@@ -51,10 +52,15 @@ class Surroundings:
     carrier: Mapping[str, str] = attrs.field(factory=dict)
     maps: Callable[[Block], BlockResult] | None = None
     apart: Callable[[Call], Outcome] | None = None
+    watch: Callable[[Site, float], contextlib.AbstractContextManager[None]] | None = None
     helpers: Executor | None = None
     most: int = 1
     quick: set[str] = attrs.field(factory=set)
     broken: list[Any] = attrs.field(factory=list)
+
+    def passed_on(self) -> dict[str, Any]:
+        """Return what calls in other threads find around them, too."""
+        return {"carrier": self.carrier, "maps": self.maps, "apart": self.apart, "watch": self.watch}
 
 
 _HERE: ContextVar[Surroundings | None] = ContextVar("hypernodes_surroundings", default=None)
@@ -122,7 +128,9 @@ def _guarded(call: Call) -> Any:
             return _run_coroutine(lambda: _limited(call.function(*call.args, **kwargs), site, limit))
         if limit is None:
             return call.function(*call.args, **kwargs)
-        return _abandonable(lambda: call.function(*call.args, **kwargs), site, limit)
+        now = _HERE.get()
+        with contextlib.nullcontext() if now is None or now.watch is None else now.watch(site, limit):
+            return _abandonable(lambda: call.function(*call.args, **kwargs), site, limit)
 
 
 @contextlib.contextmanager
@@ -166,8 +174,9 @@ def _warn_scope(scope: Any, error: Exception, now: Surroundings | None) -> None:
     warnings.warn(f"node scope {name} raised {type(error).__name__}: {error}; nodes run without it", CallbackWarning, stacklevel=2)
 
 
-def _timed_out(site: Site, limit: float) -> NodeTimeoutError:
-    return NodeTimeoutError(f"node '{site.id}' took longer than its timeout of {limit:g} s")
+def timed_out(node: str, limit: float) -> NodeTimeoutError:
+    """Return what is raised where a node took too long."""
+    return NodeTimeoutError(f"node '{node}' took longer than its timeout of {limit:g} s")
 
 
 async def _limited(awaitable: Any, site: Site, limit: float | None) -> Any:
@@ -182,7 +191,7 @@ async def _limited(awaitable: Any, site: Site, limit: float | None) -> Any:
             return await awaitable
     except TimeoutError:
         if timer.expired():
-            raise _timed_out(site, limit) from None
+            raise timed_out(site.id, limit) from None
         raise
 
 
@@ -210,7 +219,7 @@ def _abandonable(work: Callable[[], Any], site: Site, limit: float) -> Any:
     helper.join(limit)
     if not box:
         _LEFT.add(helper)
-        raise _timed_out(site, limit)
+        raise timed_out(site.id, limit)
     value, error = box[0]
     if error is not None:
         raise error
@@ -338,7 +347,7 @@ def drive_pool(block: Block, executor: Executor, limit: int, call: Callable[[Cal
 
     start = perf_counter()
     now = _HERE.get()
-    call = functools.partial(_carried, call, {} if now is None else {"carrier": now.carrier, "maps": now.maps, "apart": now.apart})
+    call = functools.partial(_carried, call, {} if now is None else now.passed_on())
     running: dict[Future[Outcome], Call] = {}
     try:
         while True:

@@ -25,6 +25,7 @@
     ├── CapabilityError                       an engine that cannot run what a node asks for
     ├── TaskError                             a packed task that cannot be unpacked or run here
     ├── WorkerLostError                       a worker process ended while it ran an item
+    ├── RunEndedError                         what callbacks are told of a node that its run did not wait for
     ├── ResultTransferError (TypeError)       a result that cannot leave the process it was made in
     ├── RemoteError                           stands in for an exception that could not travel
     └── PluginError
@@ -148,9 +149,11 @@ class WorkerLostError(HyperNodesError):
 
     Attributes:
         node: The node that ran, where that is known.
+        overdue: The error of the call for which it was killed because it took too long; ``None`` otherwise.
     """
 
     node: str = ""
+    overdue: NodeTimeoutError | None = None
 
 
 class RunEndedError(HyperNodesError):

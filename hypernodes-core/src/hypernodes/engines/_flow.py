@@ -106,7 +106,7 @@ def _again(session: Session, block: list[_Part], part: _Part, error: Exception, 
             submit(block, half)
         return
     part.losses += 1
-    if part.losses < TRIES:
+    if part.losses < TRIES and getattr(error, "overdue", None) is None:
         part.task.suspect = True
         submit(block, part)
     else:
@@ -114,7 +114,7 @@ def _again(session: Session, block: list[_Part], part: _Part, error: Exception, 
 
 
 def lost_item(task: Task, error: Any) -> BlockResult:
-    """Return what became of an item that killed the workers it ran in."""
+    """Return what became of an item that killed the workers it ran in, or that had to be ended with its worker."""
     from hypernodes.engines.task import again_elsewhere
 
     common = task.common
@@ -123,8 +123,10 @@ def lost_item(task: Task, error: Any) -> BlockResult:
     path = (*common.outer, task.first) if common.is_map else common.outer
     names = (*task.columns, *common.constants)
     shown = pictures(names, [*(column[0] for column in task.columns.values()), *common.constants.values()])
-    told = WorkerLostError(f"{error} ({counted(TRIES, 'time')}); the item is left out so that the others can go on")
-    told.node = node
+    told = error.overdue
+    if told is None:
+        told = WorkerLostError(f"{error} ({counted(TRIES, 'time')}); the item is left out so that the others can go on")
+        told.node = node
     failure = NodeFailure(node, job.pipeline, path, shown, told, TRIES, call=functools.partial(again_elsewhere, task.to_bytes()))
     stops = failure if common.on_error == "raise" else None
     columns: list[Sequence[Any]] = [[failure] for _ in job.program.outputs]

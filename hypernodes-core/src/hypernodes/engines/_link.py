@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Client, Connection, Listener
+from time import perf_counter
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -111,8 +112,10 @@ class Line:
 
     Attributes:
         taken: Takes what is not for a run.
+        timed: Called when there is a new clock.
         ended: Set once all that the worker sent was taken, and the worker is gone.
         mark: The node that the worker called last, where it says so.
+        clocks: Calls of the worker's that must be over at some moment (of ``perf_counter``): node, limit, moment.
     """
 
     def __init__(self, connection: Any, hub: Hub) -> None:
@@ -120,8 +123,10 @@ class Line:
         self._hub = hub
         self._lock = threading.Lock()
         self.taken: Callable[[tuple[Any, ...]], None] | None = None
+        self.timed: Callable[[], None] | None = None
         self.ended = threading.Event()
         self.mark = ""
+        self.clocks: dict[int, tuple[str, float, float]] = {}
 
     def start(self) -> None:
         """Serve it in a thread."""
@@ -158,6 +163,14 @@ class Line:
                         threading.Thread(target=self._reply, args=(number, run, name, args), name="hypernodes-wait", daemon=True).start()
                     else:
                         self._reply(number, run, name, args)
+                elif kind == "clock":
+                    _, token, node, limit = message
+                    if node is None:
+                        self.clocks.pop(token, None)
+                    else:
+                        self.clocks[token] = (node, limit, perf_counter() + limit)
+                        if self.timed is not None:
+                            self.timed()
                 elif kind == "mark":
                     self.mark = message[1]
                 elif self.taken is not None:

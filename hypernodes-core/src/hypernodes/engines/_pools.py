@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, wait
 from time import perf_counter
@@ -48,6 +49,7 @@ class Processes:
         self._own: Workers | None = workers() if given is None else None
         self._private = False  # whether those of our own were made for this run
         self._flying: set[Future[Any]] = set()
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         from hypernodes.engines._far import handlers
@@ -71,10 +73,11 @@ class Processes:
 
     def renew(self) -> None:
         """Go on in processes of our own where a death broke the caller's pool."""
-        if self._own is None:
-            self._own = self._instead()
-            self._own.hub.serve(self.key, self._handlers)
-            self._private = True
+        with self._lock:
+            if self._own is None:
+                own = self._instead()
+                own.hub.serve(self.key, self._handlers)
+                self._own, self._private = own, True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         from hypernodes.engines._worker import flush_caches
@@ -138,6 +141,8 @@ class Apart:
             except BrokenExecutor:  # any of the calls that were there may have done it
                 self._processes.renew()
             except WorkerLostError as error:
+                if error.overdue is not None:
+                    return None, error.overdue, start + EPOCH, perf_counter() - start
                 lost = error
                 tries += 1
             else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import os
 import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ LAST_S: Final = 2.0  # seconds for what caches still hold back, when the process
 _STATE: Final[dict[str, Any]] = {}
 _LINKS: Final[dict[Any, Link]] = {}
 _LOCK: Final = threading.Lock()
+_TOKENS: Final = itertools.count()
 
 
 def main(setup: Mapping[str, Any]) -> None:
@@ -109,6 +112,7 @@ def run_linked(address: Address, run: str, spec: tuple[Any, ...] | None, *parts:
     task.remote = True
     task.shared = shared = Shared(FarLimits(link, run, common.counted), FarClaims(link, run))
     task.streams = FarStreams(link, run) if any(common.job.wanted) else None
+    task.around = {"watch": functools.partial(_watched, link)}
     link.at_work.setdefault(run, []).append(shared)
     try:
         result = task(_driver(spec, link))
@@ -136,8 +140,9 @@ def run_call(address: Address, run: str, data: bytes, carrier: Mapping[str, str]
     from hypernodes.engines._pools import unpacked
     from hypernodes.errors import ResultTransferError
 
-    call = unpacked(data, _at_work(address, run)[1])
-    with surroundings(carrier=carrier):
+    link, common = _at_work(address, run)
+    call = unpacked(data, common)
+    with surroundings(carrier=carrier, watch=functools.partial(_watched, link)):
         value, error, began, seconds = perform_here(call, call.site)
     try:
         made: bytes = cloudpickle.dumps((value, None if error is None else pack_error(error), began, seconds), protocol=5)
@@ -183,6 +188,17 @@ def _orphaned() -> None:
     parent = multiprocessing.parent_process() if multiprocessing is not None else None
     if parent is not None and not parent.is_alive():
         leave()
+
+
+@contextlib.contextmanager
+def _watched(link: Link, site: Any, limit: float) -> Iterator[None]:
+    """Tell the driver when a call must be over: only from outside can a function be ended that never lets go of the interpreter."""
+    token = next(_TOKENS)
+    link.send(("clock", token, site.id, limit))
+    try:
+        yield
+    finally:
+        link.send(("clock", token, None, 0.0))
 
 
 def _marked(link: Link, call: Any) -> Any:

@@ -18,9 +18,10 @@ from typing import Any, Final
 
 import attrs
 
+from hypernodes._drive import timed_out
 from hypernodes.engines._link import WORKERS, Hub, Line
 from hypernodes.engines.task import ending
-from hypernodes.errors import CapabilityError, WorkerLostError
+from hypernodes.errors import CapabilityError, NodeTimeoutError, WorkerLostError
 
 START: Final = (
     "import pickle, sys; setup = pickle.load(sys.stdin.buffer); sys.path[:] = setup['path']; "
@@ -28,6 +29,8 @@ START: Final = (
 )
 STARTS: Final = 3  # workers in a row that may die before they are ready
 GRACE_S: Final = 1.0  # for calls under way when nobody waits for them any more
+CLOCK_S: Final = 0.1  # how often somebody looks for calls that take too long
+LATE_S: Final = 0.5  # past its limit a call that the worker itself could end
 LAST_S: Final = 3.0  # for a worker that was asked to go
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
                    "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")  # fmt: skip
@@ -63,6 +66,7 @@ class _Worker:
         self.job: _Job | None = None
         self.number = 0
         self.going = False  # was asked to end
+        self.overdue: tuple[str, NodeTimeoutError] | None = None  # why it was killed
 
     @property
     def idle(self) -> bool:
@@ -87,6 +91,7 @@ class Workers(Executor):
         self._names = 0
         self._failed_starts = 0
         self._closed = False
+        self._watching = False
         ours = weakref.ref(self)
 
         def hello(line: Line, name: str) -> None:
@@ -198,7 +203,33 @@ class Workers(Executor):
             worker.line = line
             self._failed_starts = 0
             line.taken = lambda message: self._done(worker, message)
+            line.timed = self._watch
             self._dispatch()
+
+    # -- calls that take too long ----------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """See to it that somebody looks at the clocks."""
+        with self._lock:
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._look_at_clocks, name="hypernodes-clock", daemon=True).start()
+
+    def _look_at_clocks(self) -> None:
+        """Kill workers that are long past the limit of a call; as a rule they note it themselves."""
+        while True:
+            sleep(CLOCK_S)
+            now = perf_counter()
+            with self._lock:
+                lines = [(worker, worker.line) for worker in self._workers if worker.line is not None]
+                running = [(worker, *clock) for worker, line in lines for clock in list(line.clocks.values())]
+                if not running:
+                    self._watching = False
+                    return
+            for worker, node, limit, moment in running:
+                if now > moment + LATE_S and worker.overdue is None:
+                    worker.overdue = (node, timed_out(node, limit))
+                    worker.process.kill()
 
     def _done(self, worker: _Worker, message: tuple[Any, ...]) -> None:
         """Take what a worker says of its job."""
@@ -241,6 +272,8 @@ class Workers(Executor):
         if job is not None:
             error = WorkerLostError(f"the worker process ended with {how} while it ran this item")
             error.node = worker.line.mark if worker.line is not None else ""
+            if worker.overdue is not None:
+                error.node, error.overdue = worker.overdue
             job.future.set_exception(error)
         for each in failed:
             if each.future.set_running_or_notify_cancel():
