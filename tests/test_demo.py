@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@functools.cache
 def demo(*question: str) -> str:
     command = [sys.executable, "-W", "error", "-m", "hypernodes", "demo", *question]
     done = subprocess.run(command, capture_output=True, text=True, check=False, encoding="utf-8", env=None)

@@ -29,7 +29,7 @@ from typing import Any
 
 import pytest
 
-SAMPLE = 40 // int(os.environ.get("HYPERNODES_FEWER", "1"))
+SAMPLE = 20 // int(os.environ.get("HYPERNODES_FEWER", "1"))
 
 
 @dataclass

@@ -21,15 +21,16 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 FEWER = int(os.environ.get("HYPERNODES_FEWER", "1"))  # where the same runs on several Pythons, the others take a share of the examples
+MORE = int(os.environ.get("HYPERNODES_MORE", "1"))  # by hand: so many times the examples
 
 
 def many(count: int) -> int:
     """Return how many examples to try where so many are tried as a rule."""
-    return max(1, count // FEWER)
+    return max(1, count * MORE // FEWER)
 
 
 EXAMPLES = settings(
-    max_examples=many(250),
+    max_examples=many(120),
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
