@@ -40,6 +40,11 @@ def double(x: int) -> int:
     return 2 * x
 
 
+@node(output_name="tripled")
+def triple(doubled: int) -> int:
+    return 3 * doubled
+
+
 @node(output_name="where")
 def where(x: int) -> tuple[int, str]:
     return os.getpid(), threading.current_thread().name
@@ -560,6 +565,90 @@ def test_engines_nest_with_their_own_settings(outer: str, inner: str, parallel: 
     rows = pipeline.map({"xs": [[1, 2], [3], [4, 5, 6]]}, map_over="xs", output_name="total")
     below.close()
     assert [row["total"] for row in rows] == [3, 3, 15]
+
+
+def test_a_block_that_is_done_does_not_wait_for_a_free_slot() -> None:
+    @node(output_name="y")
+    async def hold(x: int) -> int:
+        await asyncio.sleep(0 if x == 0 else 0.5)
+        return x
+
+    engine = HyperNodesEngine(map_executor=AsyncExecutor(4))
+    stream = Pipeline([hold], engine=engine).imap({"x": range(12)}, map_over="x")
+    start = time.perf_counter()
+    assert next(stream) == {"y": 0}
+    assert time.perf_counter() - start < 0.4
+    stream.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("alias", ["async", "threaded", "parallel"])
+def test_a_map_fails_as_soon_as_an_item_fails(alias: str, parallel: HyperNodesEngine, tmp_path: Path) -> None:
+    @node(output_name="y")
+    def refuse(x: int, folder: str) -> int:
+        import time
+
+        if x == 1:
+            msg = "one"
+            raise ValueError(msg)
+        for _ in range(40 if x == 0 else 0):
+            time.sleep(0.1)
+        return x
+
+    engine = parallel if alias == "parallel" else HyperNodesEngine(map_executor=alias, max_workers=4)
+    pipeline = Pipeline([refuse], engine=engine).bind(folder=str(tmp_path))
+    pipeline.map({"x": [2, 3]}, map_over="x")  # processes are there
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="one"):
+        pipeline.map({"x": range(4)}, map_over="x")
+    assert time.perf_counter() - start < 3.5
+
+
+def test_an_item_that_cannot_travel_is_named(parallel: HyperNodesEngine) -> None:
+    @node(output_name="kind")
+    def kind(x: Any) -> str:
+        return type(x).__name__
+
+    pipeline = Pipeline([kind], engine=parallel)
+    items = [1, "two", threading.Lock(), 4.0]
+    with pytest.raises(ResultTransferError, match=r"input 'x' of item 2: <unlocked _thread.lock.*cannot be sent to another process"):
+        pipeline.map({"x": items}, map_over="x")
+    rows = pipeline.map({"x": items}, map_over="x", on_error="return")
+    assert [row["kind"] for row in rows if not isinstance(row["kind"], NodeFailure)] == ["int", "str", "float"]
+    assert [(failure.item, failure.node, type(failure.error)) for failure in rows.failures] == [(2, "kind", ResultTransferError)]
+
+
+@pytest.mark.parametrize("items", [30, 5000])
+def test_what_is_cached_needs_no_processes(items: int, tmp_path: Path) -> None:
+    nodes = [double, triple]
+    Pipeline(nodes, cache=str(tmp_path)).map({"x": range(items)}, map_over="x")
+    for _ in range(2):
+        with HyperNodesEngine(map_executor="parallel", max_workers=2) as engine:
+            result = Pipeline(nodes, engine=engine, cache=str(tmp_path)).map({"x": range(items)}, map_over="x")
+            assert engine._workers is None or not engine._workers._workers  # noqa: SLF001 - none was started
+        assert (result.stats.cached, result.stats.ran) == (2 * items, 0)
+        assert result[items - 1] == {"doubled": 2 * items - 2, "tripled": 6 * items - 6}
+    with HyperNodesEngine(map_executor="parallel", max_workers=2) as engine:
+        result = Pipeline(nodes, engine=engine, cache=str(tmp_path)).map({"x": range(items + 10)}, map_over="x")
+    assert (result.stats.cached, result.stats.ran) == (2 * items, 20)
+    assert [row["tripled"] for row in result] == [6 * x for x in range(items + 10)]
+
+
+@pytest.mark.parametrize("nodes", ["sequential", "threaded"])
+@pytest.mark.parametrize("maps", ["sequential", "threaded"])
+def test_coroutines_run_on_the_loop_that_awaits(nodes: str, maps: str) -> None:
+    async def where(x: int) -> int:
+        await asyncio.sleep(0.001)
+        return id(asyncio.get_running_loop())
+
+    pipeline = Pipeline([node(output_name="a")(where), node(output_name="b", name="where_too")(where)])
+    pipeline = pipeline.with_engine(HyperNodesEngine(nodes, maps, max_workers=2))
+
+    async def main() -> None:
+        own = id(asyncio.get_running_loop())
+        assert await pipeline.arun({"x": 1}) == {"a": own, "b": own}
+        assert await pipeline.amap({"x": range(3)}, map_over="x") == [{"a": own, "b": own}] * 3
+
+    asyncio.run(main())
 
 
 # -- failures ---------------------------------------------------------------------------------------------------------------

@@ -22,10 +22,11 @@ import time
 from pathlib import Path
 
 import rows_caching
+import rows_concurrent
 import rows_running
 from rows import FUNCTIONS, SCALE, Programs, Row
 
-ROWS = [*rows_running.ROWS, *rows_caching.ROWS]
+ROWS = [*rows_running.ROWS, *rows_concurrent.ROWS, *rows_caching.ROWS]
 QUICK = 20_000  # the most items with --quick
 SUPPORT = Path(__file__).parents[2] / "hypernodes-core" / "tests" / "support"
 KEY = secrets.token_hex(32)  # signs what goes to S3

@@ -245,6 +245,15 @@ class Block:
         return call
 
     @property
+    def over(self) -> bool:
+        """Whether no call will come any more unless one that is being made ends; may say no although none will."""
+        if (self.failure is not None and self.on_error == "raise") or (self.shared is not None and self.shared.stopped):
+            return True
+        if self.demand is not None and (not self.demand.begun or self.demand.reads_left):
+            return False
+        return not (self._again or self._heap or self._batches or self.opened < self.size or any(self.gathered.values()))
+
+    @property
     def waits(self) -> bool:
         """Whether something that it needs is being made by another block."""
         return self.demand is not None and bool(self.demand.elsewhere) and not (self.shared is not None and self.shared.stopped)

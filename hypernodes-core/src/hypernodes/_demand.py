@@ -441,6 +441,11 @@ class Demand:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
+    @property
+    def reads_left(self) -> bool:
+        """Whether values are still to be read."""
+        return bool(self._to_read)
+
     def take_read(self) -> Call | None:
         """Return a call that reads values, if some are wanted."""
         if not self._to_read:

@@ -60,7 +60,8 @@ class Surroundings:
 
     def passed_on(self) -> dict[str, Any]:
         """Return what calls in other threads find around them, too."""
-        return {"carrier": self.carrier, "maps": self.maps, "apart": self.apart, "watch": self.watch}
+        own = {"coroutines": self.coroutines} if self.coroutines.at_home else {}  # a loop that is not this thread's
+        return {**own, "carrier": self.carrier, "maps": self.maps, "apart": self.apart, "watch": self.watch}
 
 
 _HERE: ContextVar[Surroundings | None] = ContextVar("hypernodes_surroundings", default=None)
@@ -440,10 +441,10 @@ async def adrive(block: Block, most: int | Slots, call: Callable[[Call], Any] = 
                 task = asyncio.ensure_future(call(ready))
                 running[task] = ready
                 task.add_done_callback(functools.partial(over, ready))
+            if not running and not finished and not block.waits and (slots.free or block.over):
+                break
             if not slots.free:
                 slots.wanted(news)
-            elif not running and not finished and not block.waits:
-                break
             if block.waits:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), LOOK_S)

@@ -13,7 +13,7 @@ import attrs
 from hypernodes._calls import BlockResult
 from hypernodes._failures import NodeFailure, pictures
 from hypernodes._messages import counted
-from hypernodes.errors import WorkerLostError
+from hypernodes.errors import ResultTransferError, WorkerLostError
 from hypernodes.results import add_tally
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def in_flight(session: Session, run: EngineRun, tasks: Iterator[Task]) -> Iterat
                 block, part = flying.pop(future)
                 try:
                     part.result = future.result()
-                except (WorkerLostError, BrokenExecutor) as error:
+                except (WorkerLostError, BrokenExecutor, ResultTransferError) as error:
                     _again(session, block, part, error, submit)
     finally:
         for future in flying:
@@ -106,28 +106,31 @@ def _again(session: Session, block: list[_Part], part: _Part, error: Exception, 
             submit(block, half)
         return
     part.losses += 1
-    if part.losses < TRIES and getattr(error, "overdue", None) is None:
+    if isinstance(error, ResultTransferError):
+        part.result = lost_item(part.task, error)
+    elif isinstance(error, WorkerLostError) and error.overdue is not None:
+        part.result = lost_item(part.task, error.overdue, error.node)
+    elif part.losses < TRIES:
         part.task.suspect = True
         submit(block, part)
     else:
-        part.result = lost_item(part.task, error)
+        told = WorkerLostError(f"{error} ({counted(TRIES, 'time')}); the item is left out so that the others can go on")
+        told.node = getattr(error, "node", "")
+        part.result = lost_item(part.task, told, told.node)
 
 
-def lost_item(task: Task, error: Any) -> BlockResult:
-    """Return what became of an item that killed the workers it ran in, or that had to be ended with its worker."""
+def lost_item(task: Task, error: Exception, node: str = "") -> BlockResult:
+    """Return what became of an item that does not come back from a worker, or does not get there."""
     from hypernodes.engines.task import again_elsewhere
 
     common = task.common
     job = common.job
-    node = error.node or (job.sites[0].id if len(job.sites) == 1 else job.pipeline)
+    node = node or (job.sites[0].id if len(job.sites) == 1 else job.pipeline)
     path = (*common.outer, task.first) if common.is_map else common.outer
     names = (*task.columns, *common.constants)
     shown = pictures(names, [*(column[0] for column in task.columns.values()), *common.constants.values()])
-    told = error.overdue
-    if told is None:
-        told = WorkerLostError(f"{error} ({counted(TRIES, 'time')}); the item is left out so that the others can go on")
-        told.node = node
-    failure = NodeFailure(node, job.pipeline, path, shown, told, TRIES, call=functools.partial(again_elsewhere, task.to_bytes()))
+    call = None if isinstance(error, ResultTransferError) else functools.partial(again_elsewhere, task.to_bytes())
+    failure = NodeFailure(node, job.pipeline, path, shown, error, 1 if call is None else TRIES, call=call)
     stops = failure if common.on_error == "raise" else None
     columns: list[Sequence[Any]] = [[failure] for _ in job.program.outputs]
     tally = {node: [0, 0, 1, 0.0, 0]} if node in job.node_ids else {}

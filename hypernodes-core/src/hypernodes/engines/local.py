@@ -19,7 +19,7 @@ from hypernodes._messages import picture
 from hypernodes.config import UNSET
 from hypernodes.engines._nodes import ASYNC, GRACE_S, PARALLEL, SEQUENTIAL, THREADED, Executors
 from hypernodes.engines.base import Engine, EngineCapabilities, EngineRun, Session
-from hypernodes.errors import OptionError
+from hypernodes.errors import OptionError, ResultTransferError
 from hypernodes.executors import start_on
 
 if TYPE_CHECKING:
@@ -350,7 +350,12 @@ class _InProcesses:
         from hypernodes.engines._worker import run_linked
 
         outer: Future[BlockResult] = Future()
-        inner = self._processes.submit(run_linked, None if task.suspect else self._spec, *task.parts())
+        try:
+            parts = task.parts()
+        except ResultTransferError as error:
+            outer.set_exception(error)
+            return outer
+        inner = self._processes.submit(run_linked, None if task.suspect else self._spec, *parts)
 
         def arrived(done: Future[bytes]) -> None:
             if outer.cancelled():

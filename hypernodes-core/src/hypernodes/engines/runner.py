@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from hypernodes._dispatch import Dispatcher
     from hypernodes._job import Job
     from hypernodes._lookup import Lookup
-    from hypernodes._pieces import Pieces
+    from hypernodes._pieces import Piece, Pieces
     from hypernodes.engines._aside import Caller
+    from hypernodes.engines._probe import Probe
     from hypernodes.engines.base import Engine
 
+PROBED = 1024  # items that are looked up together, where they would have to travel
 PATIENCE_S = 0.02  # a block is cut when collecting its items took longer
 CACHED_LONGEST = 128  # items of a block with a cache in the caller's thread: what is known of each dies young
 BATCH_FIRST = 1024  # items of the first block where a batch twin wants many and nothing waits for them
@@ -187,7 +189,8 @@ class Execution:
             limit = min(limit, CACHED_LONGEST)
         batched = self.engine.in_caller and self.job.has_batches
         sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
-        run = EngineRun(self.info, request.ordered, window, self.tick, self)
+        in_order = request.ordered and request.kind != "map"  # a map waits for all of its blocks in any case, and fails at once
+        run = EngineRun(self.info, in_order, window, self.tick, self)
         source = Source(self._tasks(sizer))
         stream = iter(self.engine.execute(run, source))
         waiting = self._found
@@ -201,6 +204,8 @@ class Execution:
                     yield self._taken(result)
                     expected += 1
                     continue
+                if result.failure is not None and not in_order:
+                    self._taken(result)
                 waiting[result.index] = result
                 while expected in waiting:
                     yield self._taken(waiting.pop(expected))
@@ -265,13 +270,20 @@ class Execution:
             return
         items = Items(request.values, request.mode, f"map of pipeline '{self.info.pipeline}'")
         first = 0
-        pieces = self._pieces_of(request, items)
+        pieces, probe = self._pieces_of(request, items), self._probe()
         while pieces is not None:
             columns = items.take(pieces.length)
             size = len(columns[0])
             if not size:
                 return
-            yield from self._piece(pieces, common, sizer, first, dict(zip(items.names, columns, strict=True)))
+            yield from self._piece(pieces, common, sizer, first, dict(zip(items.names, columns, strict=True)), probe)
+            first += size
+        while probe is not None:
+            columns = items.take(PROBED)
+            size = len(columns[0])
+            if not size:
+                return
+            yield from self._cut(common, sizer, first, dict(zip(items.names, columns, strict=True)), probe)
             first += size
         patience = PATIENCE_S if request.waits else None
         beside = Beside(items, patience) if request.waits and not self.engine.in_caller else None
@@ -298,7 +310,18 @@ class Execution:
         self.lookup.pieces = self._pieces is not None
         return self._pieces
 
-    def _piece(self, pieces: Pieces, common: Common, sizer: Sizer, first: int, columns: dict[str, list[Any]]) -> Iterator[Task]:
+    def _probe(self) -> Probe | None:
+        """Return who looks up here what would have to travel."""
+        request = self.request
+        if self.lookup is None or request.kind != "map" or request.waits or self.engine.in_caller or self.engine.capabilities.shares_memory:
+            return None
+        from hypernodes.engines._probe import Probe
+
+        return Probe()
+
+    def _piece(
+        self, pieces: Pieces, common: Common, sizer: Sizer, first: int, columns: dict[str, list[Any]], probe: Probe | None
+    ) -> Iterator[Task]:
         """Take a piece from the cache, or yield the tasks that make it."""
         from hypernodes._calls import BlockResult
 
@@ -313,17 +336,38 @@ class Execution:
             self._made += 1
             return
         piece = pieces.begin(keys) if keys is not None else None
+        yield from self._cut(common, sizer, first, columns, probe, piece)
+        if piece is not None:
+            pieces.close(piece)
+
+    def _cut(
+        self,
+        common: Common,
+        sizer: Sizer,
+        first: int,
+        columns: dict[str, list[Any]],
+        probe: Probe | None,
+        piece: Piece | None = None,
+    ) -> Iterator[Task]:
+        """Cut items into tasks, unless they are found here and now."""
+        size, pieces = len(next(iter(columns.values()))), self._pieces
+        if probe is not None and (found := probe.found(Task(common, self._made, first, size, columns))) is not None:
+            self.blocks[self._made] = (first, list(columns.values()))
+            self._found[self._made] = found
+            if pieces is not None and piece is not None:
+                pieces.expect(piece, self._made)
+                pieces.take(found)
+            self._made += 1
+            return
         done = 0
         while done < size:
             part = {name: column[done : done + sizer.next()] for name, column in columns.items()}
             count = len(next(iter(part.values())))
             self.blocks[self._made] = (first + done, list(part.values()))
-            if piece is not None:
+            if pieces is not None and piece is not None:
                 pieces.expect(piece, self._made)
             yield self._task(common, first + done, count, part)
             done += count
-        if piece is not None:
-            pieces.close(piece)
 
     def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
         import threading
@@ -382,6 +426,7 @@ class Execution:
         if item is not None:
             total = f" of {self.request.total:,}" if self.request.total is not None else ""
             done = self.done
+            done += sum(other.size for other in self._found.values())  # those after it
             if result.index in self.blocks and not self.job.has_batches:  # a block goes through its items one after another
                 done += item - self.blocks[result.index][0]
             lines.append(f"{done:,}{total} items were finished before{self._kept()}; on_error='return' goes on past failures")

@@ -18,8 +18,9 @@ from hypernodes._coroutines import Coroutines
 from hypernodes._drive import drive, surroundings
 from hypernodes._fast import Counts, located, map_function, tally
 from hypernodes._job import Job
+from hypernodes._messages import picture
 from hypernodes._packing import pack, unpack
-from hypernodes.errors import CapabilityError, TaskError
+from hypernodes.errors import CapabilityError, ResultTransferError, TaskError
 
 if TYPE_CHECKING:
     from hypernodes._limits import Shared
@@ -287,10 +288,33 @@ class Task:
         return task
 
     def parts(self) -> tuple[int, int, int, bytes]:
-        """Return what it does not share with others: its number, its first item, its size, and its columns as bytes."""
+        """Return what it does not share with others: its number, its first item, its size, and its columns as bytes.
+
+        Raises:
+            ResultTransferError: If an item cannot travel.
+        """
         import cloudpickle
 
-        return self.index, self.first, self.size, cloudpickle.dumps(dict(self.columns))
+        try:
+            return self.index, self.first, self.size, cloudpickle.dumps(dict(self.columns))
+        except Exception as error:
+            raise self._stuck(error) from error
+
+    def _stuck(self, error: Exception) -> ResultTransferError:
+        """Say which value of which item cannot travel."""
+        where, reason = "an item", error
+        for name, column in self.columns.items():
+            for item, value in enumerate(column):
+                try:
+                    pack("part", value)
+                except Exception as found:  # noqa: BLE001 - whatever it is, it is why this value stays
+                    where, reason = f"input '{name}' of item {self.first + item}: {picture(value)}", found
+                    break
+        msg = (
+            f"{where} cannot be sent to another process: {type(reason).__name__}: {reason}\n"
+            f"  fix: make it where it is used, or run on an engine that shares memory"
+        )
+        return ResultTransferError(msg)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_unpacked_task, (self.common.key, self.common.packed(), *self.parts()))
