@@ -1,6 +1,6 @@
 """Engines: how and where a pipeline's blocks run.
 
-``SeqEngine`` is part of the core; engines of installed packages are found here by name
+``SeqEngine`` and ``HyperNodesEngine`` are part of the core; engines of installed packages are found here by name
 (``from hypernodes.engines import DaftEngine``).
 """
 

@@ -37,8 +37,8 @@ LOOPED: Final = 16  # blocks that share an event loop
 class HyperNodesEngine(Engine):
     """Runs nodes and items at the same time on one machine.
 
-    ``map_executor`` runs the items of a map, of a nested one too; ``node_executor`` runs the nodes of an item that do not
-    wait for each other. Both take an alias or an executor:
+    ``map_executor`` runs the items of a map, of a nested one too; ``node_executor`` runs calls of nodes that do not wait for
+    each other: of one item, and of the items that are worked on together. Both take an alias or an executor:
 
     - ``"sequential"``: one after another, in the calling thread.
     - ``"async"``: coroutines on an event loop, 10 at a time; plain functions that take their time run beside it in threads.
