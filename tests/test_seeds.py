@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
+import time
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,7 @@ import hypernodes
 import pytest
 from hypernodes import (
     DiskCache,
+    HyperNodesEngine,
     Pipeline,
     PipelineCallback,
     SeqEngine,
@@ -23,6 +28,7 @@ from hypernodes import (
     set_default_config,
     stateful,
 )
+from hypernodes.executors import AsyncExecutor
 
 
 @node(output_name="cleaned_text")
@@ -494,6 +500,75 @@ def test_plan_override_in_as_node() -> None:
             assert Pipeline(nodes=[inner_node]).run({"doc": 2}) == {"doubled": 4}
 
 
+def test_plan_parallel_map() -> None:
+    """The items meet, which they can only do where they are in the pool at the same time; nodes run one by one."""
+    meeting = threading.Barrier(3, timeout=10)
+
+    @node(output_name="loaded")
+    def fetch(url: str) -> str:
+        meeting.wait()
+        return f"content of {url}"
+
+    with ThreadPoolExecutor(max_workers=8) as map_pool:
+        pipeline = Pipeline(nodes=[fetch, process, save], engine=HyperNodesEngine(map_executor=map_pool))
+        result = pipeline.map({"url": ["http://a", "http://b", "http://c"]}, map_over="url")
+    assert [row["processed"] for row in result] == ["CONTENT OF HTTP://A", "CONTENT OF HTTP://B", "CONTENT OF HTTP://C"]
+
+
+def test_plan_eager_nodes() -> None:
+    meeting = threading.Barrier(2, timeout=10)
+
+    @node(output_name="head")
+    def fetch_head(url: str) -> str:
+        meeting.wait()
+        return f"head of {url}"
+
+    @node(output_name="body")
+    def fetch_body(url: str) -> str:
+        meeting.wait()
+        return f"body of {url}"
+
+    @node(output_name="page")
+    def process(head: str, body: str) -> str:
+        return f"{head}, {body}"
+
+    pipeline = Pipeline(nodes=[fetch_head, fetch_body, process], engine=HyperNodesEngine(node_executor="threaded", max_workers=2))
+    assert pipeline.run({"url": "a"}, output_name="page") == {"page": "head of a, body of a"}
+
+
+def test_plan_global_configuration_with_an_executor(cached: None, defaults: None) -> None:
+    heard = Heard()
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        set_default_config(engine=HyperNodesEngine(map_executor=pool), cache=DiskCache(".cache"), callbacks=[heard])
+        pipeline1 = Pipeline(nodes=[load])
+        pipeline2 = Pipeline(nodes=[double], engine=SeqEngine())
+        assert pipeline1.map({"file": ["a", "b"]}, map_over="file")[1] == {"loaded": "content of b"}
+        pipeline2.run({"x": 1})
+    assert heard.engines == ["hypernodes", "seq"]
+    assert heard.nodes == ["load", "load", "double"]
+
+
+def test_plan_override_of_an_executor_in_as_node() -> None:
+    places: list[str] = []
+
+    @node(output_name="tokens")
+    def tokenize(text: str) -> list[str]:
+        places.append(threading.current_thread().name)
+        return text.split()
+
+    inner = Pipeline(nodes=[tokenize], engine=HyperNodesEngine(map_executor="threaded"))
+    mapping = {"docs": "text"}
+    here = threading.current_thread().name
+    for adapted, is_here in (
+        (inner.as_node(input_mapping=mapping, map_over="docs"), False),
+        (inner.as_node(input_mapping=mapping, map_over="docs", engine=SeqEngine()), True),
+        (inner.as_node(input_mapping=mapping, map_over="docs").with_engine(SeqEngine()), True),
+    ):
+        places.clear()
+        assert Pipeline(nodes=[adapted]).run({"docs": ["a b", "c"]}) == {"tokens": [["a", "b"], ["c"]]}
+        assert (set(places) == {here}) == is_here
+
+
 @pytest.mark.parametrize("option", ["executor", "backend"])
 def test_plan_words_of_an_older_interface_are_answered_with_the_ruled_one(option: str) -> None:
     given: dict[str, Any] = {option: ThreadPoolExecutor(1)}
@@ -555,33 +630,254 @@ def test_engine_design_a_sketch_that_maps_texts_onto_text_gets_a_suggestion() ->
     assert pipeline.map(inputs={"text": ["Hello World"]}, map_over="text", output_name="word_count") == [{"word_count": 2}]
 
 
+# Option 3 of the design makes pools as everybody does: on Linux they fork, which Pythons since 3.12 warn of where threads run.
+forking = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
+
 def test_engine_design_simple_sequential() -> None:
     @node(output_name="result")
     def process(x: int) -> int:
         return x * 2
 
-    pipeline = Pipeline(nodes=[process], engine=SeqEngine())
+    pipeline = Pipeline(nodes=[process], engine=HyperNodesEngine())
     result = pipeline.run(inputs={"x": 5})
     assert result == {"result": 10}
 
 
-def test_engine_design_coroutines_inside_a_running_event_loop() -> None:
-    """As in a notebook."""
+@pytest.mark.parametrize(
+    ("alias", "workers"), [("sequential", 1), ("async", 10), ("threaded", os.cpu_count() or 4), ("parallel", os.cpu_count() or 4)]
+)
+def test_engine_design_what_an_alias_stands_for(alias: str, workers: int) -> None:
+    assert HyperNodesEngine(map_executor=alias).capabilities.workers == workers
+
+
+def test_engine_design_an_alias_with_a_number_of_workers() -> None:
+    for alias in ("async", "threaded", "parallel"):
+        assert HyperNodesEngine(node_executor="threaded", map_executor=alias, max_workers=2).capabilities.workers == 2
+
+
+def test_engine_design_both_executors_are_sequential_by_default() -> None:
+    places: list[str] = []
+
+    @node(output_name="result")
+    def process(x: int) -> int:
+        places.append(threading.current_thread().name)
+        return x * 2
+
+    for engine in (HyperNodesEngine(), HyperNodesEngine(node_executor="sequential", map_executor="sequential")):
+        assert repr(engine) == "HyperNodesEngine()"
+        assert Pipeline(nodes=[process], engine=engine).map(inputs={"x": [1, 2, 3]}, map_over="x")[2] == {"result": 6}
+    assert set(places) == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize(("node_executor", "map_executor"), [("sequential", "sequential"), ("async", "async"), ("threaded", "async")])
+def test_engine_design_use_with_pipeline(node_executor: str, map_executor: str, cached: None) -> None:
+    cache, callbacks = DiskCache(".cache"), [Heard()]
+    engine = HyperNodesEngine(node_executor=node_executor, map_executor=map_executor)
+    pipeline = Pipeline(nodes=[clean_text, count_words], engine=engine, cache=cache, callbacks=callbacks)
+    first = pipeline.map(inputs={"passage": ["Hello World", "Foo"]}, map_over="passage")
+    again = pipeline.map(inputs={"passage": ["Hello World", "Foo"]}, map_over="passage")
+    assert again == first == [{"cleaned_text": "hello world", "word_count": 2}, {"cleaned_text": "foo", "word_count": 1}]
+    assert (first.stats.ran, again.stats.ran, again.stats.cached) == (4, 0, 4)
+    assert callbacks[0].engines == ["hypernodes", "hypernodes"]
+    assert sorted(callbacks[0].nodes) == ["clean_text"] * 2 + ["count_words"] * 2
+
+
+def test_engine_design_async_for_io_bound_work() -> None:
+    running = [0, 0]  # now, at most
+
+    async def get(url: str) -> dict:
+        """Stands for the client of a web service."""
+        running[0] += 1
+        running[1] = max(running)
+        await asyncio.sleep(0.01)
+        running[0] -= 1
+        return {"url": url}
+
+    @node(output_name="data")
+    async def fetch_api(url: str) -> dict:
+        return await get(url)
+
+    pipeline = Pipeline(nodes=[fetch_api], engine=HyperNodesEngine(node_executor="async", map_executor="async"))
+    urls = [f"http://api{number}.com" for number in range(60)]
+    results = pipeline.map(inputs={"url": urls}, map_over="url")
+    assert results == [{"data": {"url": url}} for url in urls]
+    assert running == [0, 10]
+
+
+@pytest.mark.parametrize("executor", ["async", AsyncExecutor(max_concurrent=20)], ids=repr)
+def test_engine_design_independent_coroutines_of_one_item(executor: Any) -> None:
+    """The two meet, which they can only do when they run at the same time."""
+    here: list[str] = []
+
+    async def meet(name: str) -> str:
+        here.append(name)
+        while len(here) < 2:
+            await asyncio.sleep(0.001)
+        return name
+
+    @node(output_name="user", timeout=10)
+    async def fetch_user(url: str) -> str:
+        return await meet("user")
+
+    @node(output_name="posts", timeout=10)
+    async def fetch_posts(url: str) -> str:
+        return await meet("posts")
+
+    engine = HyperNodesEngine(node_executor=executor, map_executor="sequential")
+    assert Pipeline(nodes=[fetch_user, fetch_posts], engine=engine).run(inputs={"url": "a"}) == {"user": "user", "posts": "posts"}
+
+
+class Database:
+    """Stands for one that other processes can reach."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, rows: list[int]) -> None:
+        (self.folder / f"{rows[0]}.txt").write_text(f"{os.getpid()}\n{rows}", encoding="utf-8")
+
+
+def mixed(db: Database) -> list[Any]:
+    def expensive_computation(x: int) -> int:
+        return sum(range(x))
+
+    @node(output_name="processed")
+    def cpu_heavy(data: list) -> list:
+        return [expensive_computation(x) for x in data]
+
+    @node(output_name="saved")
+    def save_to_db(processed: list) -> bool:
+        db.save(processed)
+        return True
+
+    return [cpu_heavy, save_to_db]
+
+
+@forking
+def test_engine_design_mixed_parallelism(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(max_workers=4) as threads, ProcessPoolExecutor(max_workers=2) as processes:
+        engine = HyperNodesEngine(node_executor=threads, map_executor=processes)
+        pipeline = Pipeline(nodes=mixed(Database(tmp_path)), engine=engine)
+        assert pipeline.run(inputs={"data": [1, 2]}) == {"processed": [0, 1], "saved": True}
+        assert (tmp_path / "0.txt").read_text("utf-8").split("\n")[0] == str(os.getpid())  # a single run stays here
+        results = pipeline.map(inputs={"data": [[3, 4], [5, 6], [7]]}, map_over="data")
+        assert results == [{"processed": rows, "saved": True} for rows in ([3, 6], [10, 15], [21])]
+        found = [(tmp_path / f"{first}.txt").read_text("utf-8").split("\n") for first in (3, 10, 21)]
+        assert [rows for _, rows in found] == ["[3, 6]", "[10, 15]", "[21]"]
+        assert str(os.getpid()) not in {process for process, _ in found}
+        assert threads.submit(abs, -1).result() == processes.submit(abs, -1).result() == 1  # both are their owner's
+
+
+def test_engine_design_mixed_parallelism_by_alias(tmp_path: Path) -> None:
+    with HyperNodesEngine(node_executor="threaded", map_executor="parallel", max_workers=2) as engine:
+        results = Pipeline(nodes=mixed(Database(tmp_path)), engine=engine).map(inputs={"data": [[3, 4], [5, 6]]}, map_over="data")
+    assert results == [{"processed": [3, 6], "saved": True}, {"processed": [10, 15], "saved": True}]
+    assert str(os.getpid()) not in {path.read_text("utf-8").split("\n")[0] for path in tmp_path.iterdir()}
+
+
+@forking
+def test_engine_design_processes_for_nodes_and_threads_for_items() -> None:
+    """As old settings are to be migrated."""
+
+    @node(output_name="where")
+    def where(x: int) -> int:
+        return os.getpid()
+
+    with ProcessPoolExecutor(max_workers=8) as processes, ThreadPoolExecutor(max_workers=8) as threads:
+        engine = HyperNodesEngine(node_executor=processes, map_executor=threads)
+        pipeline = Pipeline(nodes=[double, where], engine=engine)
+        results = pipeline.map(inputs={"x": list(range(20))}, map_over="x")
+        assert [row["doubled"] for row in results] == [2 * x for x in range(20)]
+        assert os.getpid() not in {row["where"] for row in results}
+        assert pipeline.run(inputs={"x": 1})["where"] != os.getpid()
+
+
+class Borrowed:
+    """A class that has the two methods of the protocol and nothing more."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.pool = pool
+        self.calls = 0
+        self.ended = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.calls += 1
+        return self.pool.submit(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize("role", ["node_executor", "map_executor"])
+def test_engine_design_any_class_with_the_protocol(role: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        executor = Borrowed(pool)
+        arguments: dict[str, Any] = {role: executor}
+        results = Pipeline(nodes=[double], engine=HyperNodesEngine(**arguments)).map(inputs={"x": [1, 2, 3]}, map_over="x")
+    assert results == [{"doubled": 2}, {"doubled": 4}, {"doubled": 6}]
+    assert executor.calls > 0
+    assert not executor.ended
+
+
+def test_engine_design_async_executor() -> None:
+    def some_io_function(arg1: str, arg2: int) -> str:
+        time.sleep(0.001)
+        return arg1 * arg2
+
+    async def some_coroutine_function(arg1: str, arg2: int) -> str:
+        await asyncio.sleep(0.001)
+        return arg1 * arg2
+
+    def use() -> None:
+        executor = AsyncExecutor(max_concurrent=20)
+        for function in (some_io_function, some_coroutine_function):
+            future = executor.submit(function, "ab", 2)
+            assert isinstance(future, Future)
+            assert future.result() == "abab"
+        executor.shutdown(wait=True)
+
+    async def notebook() -> None:
+        use()
+
+    assert AsyncExecutor().max_concurrent == 10
+    use()
+    asyncio.run(notebook())
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        SeqEngine(),
+        HyperNodesEngine(),
+        HyperNodesEngine(node_executor="async", map_executor="async"),
+        HyperNodesEngine(node_executor=AsyncExecutor(max_concurrent=20), map_executor="sequential"),
+        HyperNodesEngine(node_executor="threaded", map_executor=AsyncExecutor(max_concurrent=20)),
+    ],
+    ids=repr,
+)
+def test_engine_design_coroutines_inside_a_running_event_loop(engine: Any) -> None:
+    """As in a notebook: no error that the loop is running already."""
 
     @node(output_name="data")
     async def fetch_api(url: str) -> dict:
         await asyncio.sleep(0)
         return {"url": url}
 
-    async def notebook() -> dict:
-        return Pipeline(nodes=[fetch_api]).run({"url": "a"})
+    pipeline = Pipeline(nodes=[fetch_api], engine=engine)
 
-    assert asyncio.run(notebook()) == {"data": {"url": "a"}}
+    async def notebook() -> tuple[Any, Any]:
+        return pipeline.run({"url": "a"}), pipeline.map({"url": ["a", "b"]}, map_over="url")
+
+    one, several = asyncio.run(notebook())
+    assert one == {"data": {"url": "a"}}
+    assert several == [{"data": {"url": "a"}}, {"data": {"url": "b"}}]
 
 
 def test_engine_design_nested_pipelines_with_different_engines() -> None:
     @node(output_name="response")
     async def fetch_data(url: str) -> str:
+        await asyncio.sleep(0.001)
         return f'["{url}"]'
 
     @node(output_name="parsed")
@@ -596,10 +892,41 @@ def test_engine_design_nested_pipelines_with_different_engines() -> None:
     def aggregate(parsed: list[list[str]]) -> list[str]:
         return [each for row in parsed for each in row]
 
-    inner = Pipeline(nodes=[fetch_data, parse_json], engine=SeqEngine(retries=1))
+    inner = Pipeline(nodes=[fetch_data, parse_json], engine=HyperNodesEngine(node_executor="async", map_executor="async"))
     one_by_one = inner.as_node(input_mapping={"urls": "url"}, map_over="urls")
-    outer = Pipeline(nodes=[prepare, one_by_one, aggregate], engine=SeqEngine())
-    assert outer.run(inputs={"sites": ["a", "b"]})["all_parsed"] == ["http://a", "http://b"]
+    with HyperNodesEngine(node_executor="threaded", map_executor="parallel") as engine:
+        outer = Pipeline(nodes=[prepare, one_by_one, aggregate], engine=engine)
+        assert outer.run(inputs={"sites": ["a", "b"]})["all_parsed"] == ["http://a", "http://b"]
+        results = outer.map(inputs={"sites": [["a", "b"], ["c"]]}, map_over="sites", output_name="all_parsed")
+    assert results == [{"all_parsed": ["http://a", "http://b"]}, {"all_parsed": ["http://c"]}]
+
+
+def test_engine_design_nested_maps_have_fewer_workers() -> None:
+    """Of 10 workers: 10 items of the outer map at a time, the root of 10 for each map inside, and below that one."""
+    lock = threading.Lock()
+    running: Counter[Any] = Counter()
+    most: Counter[Any] = Counter()
+
+    @node(output_name="sum")
+    def add(x: int, y: int, z: int) -> int:
+        places = ("all", ("x", x), ("xy", x, y))
+        with lock:
+            running.update(places)
+            for place in places:
+                most[place] = max(most[place], running[place])
+        time.sleep(0.002)
+        with lock:
+            running.subtract(places)
+        return x + y + z
+
+    innermost = Pipeline(nodes=[add], name="innermost").as_node(map_over="zs", input_mapping={"zs": "z"}, output_mapping={"sum": "sums"})
+    inner = Pipeline(nodes=[innermost], name="inner").as_node(map_over="ys", input_mapping={"ys": "y"}, output_mapping={"sums": "table"})
+    outer = Pipeline(nodes=[inner], engine=HyperNodesEngine(map_executor="threaded", max_workers=10))
+    results = outer.map(inputs={"x": range(20), "ys": list(range(10)), "zs": [0, 100]}, map_over="x")
+    assert [row["table"] for row in results] == [[[x + y, x + y + 100] for y in range(10)] for x in range(20)]
+    assert 10 < most["all"] <= 30
+    assert 1 < max(most["x", x] for x in range(20)) <= 3
+    assert {most["xy", x, y] for x in range(20) for y in range(10)} == {1}
 
 
 def test_engine_design_construction_happens_once() -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 GATE_POLL_S = 0.002
 LOOK_S = 0.01  # how often a driver that has other work looks whether another block has made what it waits for
 END_S = 2.0  # for plain functions under way when an event loop gives a run up
+SLOW_S = 0.02  # one that has taken longer once never does
 QUICK_S = 0.001  # a plain function that takes longer does not run on an event loop that others wait for
 
 
@@ -44,7 +45,7 @@ class Surroundings:
         watch: Who is told of calls that may take only so long, while they run; ``None`` where nobody could end this process.
         helpers: Threads for plain functions beside an event loop; ``None`` where they are called in place.
         most: How many calls of a nested map an event loop makes at a time.
-        quick: Nodes whose plain functions do not hold an event loop up.
+        quick: Whether the plain function of a node is so quick that it does not hold an event loop up; ``False`` once it was slow.
         broken: Node scopes that failed here and are left out from then on.
     """
 
@@ -55,7 +56,7 @@ class Surroundings:
     watch: Callable[[Site, float], contextlib.AbstractContextManager[None]] | None = None
     helpers: Executor | None = None
     most: int = 1
-    quick: set[str] = attrs.field(factory=set)
+    quick: dict[str, bool] = attrs.field(factory=dict)
     broken: list[Any] = attrs.field(factory=list)
 
     def passed_on(self) -> dict[str, Any]:
@@ -260,14 +261,17 @@ async def _aside(call: Call, site: Site) -> Outcome:
         return _performed(call, site)
     if not call.attempt:  # it reads from a cache
         return await _in_helper(now.helpers, call, site)
-    if site.id in now.quick and now.apart is None:
+    quick = now.quick
+    if quick.get(site.id) and now.apart is None:
         outcome = _performed(call, site)
         if outcome[3] > QUICK_S:
-            now.quick.discard(site.id)
-        return outcome
-    outcome = await _in_helper(now.helpers, call, site)
-    if outcome[3] < QUICK_S / 4 and site.rule.timeout is None:
-        now.quick.add(site.id)
+            quick.pop(site.id)
+    else:
+        outcome = await _in_helper(now.helpers, call, site)
+        if outcome[3] < QUICK_S / 4 and site.rule.timeout is None:
+            quick.setdefault(site.id, True)
+    if outcome[3] > SLOW_S:
+        quick[site.id] = False
     return outcome
 
 

@@ -262,6 +262,7 @@ class _OnLoop:
         self._stack = ExitStack()
         self._caller = run.execution.request.caller
         self._running: set[Any] = set()
+        self._quick: dict[str, bool] = {}
         self._slots = Slots(self._executors.workers)
         self._most = 1 if engine._depth else max(1, math.isqrt(self._executors.workers))  # noqa: SLF001 - as above
         if run.info.kind == "run" and engine.maps.kind == ASYNC:
@@ -288,7 +289,7 @@ class _OnLoop:
         running.add_done_callback(self._running.discard)
         with task.recorded(live=False) as recorder:
             block = task.block(recorder)
-            around = {**self._around, "most": self._most}
+            around = {**self._around, "most": self._most, "quick": self._quick}
             result = await beside(self._home.helpers, lambda: adrive(block, self._slots), task.common.carrier, **around)
         return task.over(block, result, recorder)
 
