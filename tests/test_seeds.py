@@ -708,37 +708,31 @@ def test_engine_design_async_for_io_bound_work() -> None:
 @pytest.mark.parametrize("executor", ["async", AsyncExecutor(max_concurrent=20)], ids=repr)
 def test_engine_design_independent_coroutines_of_one_item(executor: Any) -> None:
     """The two meet, which they can only do when they run at the same time."""
-    here: list[str] = []
-
-    async def meet(name: str) -> str:
-        here.append(name)
-        while len(here) < 2:
-            await asyncio.sleep(0.001)
-        return name
+    meeting = asyncio.Barrier(2)
 
     @node(output_name="user", timeout=10)
     async def fetch_user(url: str) -> str:
-        return await meet("user")
+        await meeting.wait()
+        return "user"
 
     @node(output_name="posts", timeout=10)
     async def fetch_posts(url: str) -> str:
-        return await meet("posts")
+        await meeting.wait()
+        return "posts"
 
     engine = HyperNodesEngine(node_executor=executor, map_executor="sequential")
     assert Pipeline(nodes=[fetch_user, fetch_posts], engine=engine).run(inputs={"url": "a"}) == {"user": "user", "posts": "posts"}
 
 
-class Database:
-    """Stands for one that other processes can reach."""
+def mixed(folder: Path) -> list[Any]:
+    class Database:
+        """Stands for one that every process can reach."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        def save(self, rows: list[int]) -> None:
+            (folder / f"{rows[0]}.txt").write_text(f"{os.getpid()}\n{rows}", encoding="utf-8")
 
-    def save(self, rows: list[int]) -> None:
-        (self.folder / f"{rows[0]}.txt").write_text(f"{os.getpid()}\n{rows}", encoding="utf-8")
+    db = Database()
 
-
-def mixed(db: Database) -> list[Any]:
     def expensive_computation(x: int) -> int:
         return sum(range(x))
 
@@ -758,7 +752,7 @@ def mixed(db: Database) -> list[Any]:
 def test_engine_design_mixed_parallelism(tmp_path: Path) -> None:
     with ThreadPoolExecutor(max_workers=4) as threads, ProcessPoolExecutor(max_workers=2) as processes:
         engine = HyperNodesEngine(node_executor=threads, map_executor=processes)
-        pipeline = Pipeline(nodes=mixed(Database(tmp_path)), engine=engine)
+        pipeline = Pipeline(nodes=mixed(tmp_path), engine=engine)
         assert pipeline.run(inputs={"data": [1, 2]}) == {"processed": [0, 1], "saved": True}
         assert (tmp_path / "0.txt").read_text("utf-8").split("\n")[0] == str(os.getpid())  # a single run stays here
         results = pipeline.map(inputs={"data": [[3, 4], [5, 6], [7]]}, map_over="data")
@@ -771,7 +765,7 @@ def test_engine_design_mixed_parallelism(tmp_path: Path) -> None:
 
 def test_engine_design_mixed_parallelism_by_alias(tmp_path: Path) -> None:
     with HyperNodesEngine(node_executor="threaded", map_executor="parallel", max_workers=2) as engine:
-        results = Pipeline(nodes=mixed(Database(tmp_path)), engine=engine).map(inputs={"data": [[3, 4], [5, 6]]}, map_over="data")
+        results = Pipeline(nodes=mixed(tmp_path), engine=engine).map(inputs={"data": [[3, 4], [5, 6]]}, map_over="data")
     assert results == [{"processed": [3, 6], "saved": True}, {"processed": [10, 15], "saved": True}]
     assert str(os.getpid()) not in {path.read_text("utf-8").split("\n")[0] for path in tmp_path.iterdir()}
 
@@ -805,7 +799,7 @@ class Borrowed:
         self.calls += 1
         return self.pool.submit(fn, *args, **kwargs)
 
-    def shutdown(self, wait: bool = True) -> None:
+    def shutdown(self, wait: bool = True) -> None:  # noqa: FBT002 - as in the standard library
         self.ended = True
 
 

@@ -651,6 +651,59 @@ def test_coroutines_run_on_the_loop_that_awaits(nodes: str, maps: str) -> None:
     asyncio.run(main())
 
 
+HIDDEN = """
+from dataclasses import dataclass
+
+from hypernodes import node, stateful
+
+
+@dataclass
+class Doc:
+    text: str
+
+
+class Odd(Exception):
+    pass
+
+
+@stateful
+class Model:
+    def __init__(self, suffix):
+        self.suffix = suffix
+
+    def applied(self, text):
+        return Doc(text.upper() + self.suffix)
+
+
+@node(output_name="made")
+def make(doc: Doc, model: Model) -> Doc:
+    if doc.text == "odd":
+        raise Odd(doc.text)
+    return model.applied(doc.text)
+"""
+
+
+@pytest.mark.parametrize("which", ["map_executor", "node_executor"])
+def test_modules_that_processes_cannot_import_travel_too(which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as test modules, which are loaded from files that are not on the path."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    (tmp_path / "anywhere.py").write_text(HIDDEN)
+    spec = spec_from_file_location("hidden_module", tmp_path / "anywhere.py")
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "hidden_module", module)
+    spec.loader.exec_module(module)
+    with HyperNodesEngine(max_workers=2, **{which: "parallel"}) as engine:
+        pipeline = Pipeline([module.make], engine=engine).bind(model=module.Model("!"))
+        assert pipeline.map({"doc": [module.Doc("a"), module.Doc("b")]}, map_over="doc") == [
+            {"made": module.Doc("A!")},
+            {"made": module.Doc("B!")},
+        ]
+        with pytest.raises(module.Odd):
+            pipeline.map({"doc": [module.Doc("odd")]}, map_over="doc")
+
+
 # -- failures ---------------------------------------------------------------------------------------------------------------
 
 

@@ -38,10 +38,15 @@ def told(pipeline, inputs, **options):
 
 
 class Notebook:
-    """A notebook whose kernel runs; cells are run one by one, in any order."""
+    """A notebook whose kernel runs; cells are run one by one, in any order.
+
+    Attributes:
+        complaints: What the last cell showed beside what it printed: tracebacks of threads and tasks, warnings.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.complaints = ""
         self._client = nbclient.NotebookClient(
             nbformat.v4.new_notebook(), timeout=60, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
         )
@@ -63,7 +68,15 @@ class Notebook:
         cells = self._client.nb.cells
         cells.append(nbformat.v4.new_code_cell(source))
         done = self._client.execute_cell(cells[-1], len(cells) - 1)
-        return "".join(output.text for output in done.outputs if output.output_type == "stream" and output.name == "stdout")
+        streams = [output for output in done.outputs if output.output_type == "stream"]
+        self.complaints = "".join(output.text for output in streams if output.name == "stderr")
+        return "".join(output.text for output in streams if output.name == "stdout")
+
+    def value(self, expression: str) -> Any:
+        """Evaluate an expression in a cell, where it may await, without a complaint."""
+        shown = self.cell(f"import json; print(json.dumps({expression}, default=dict))")
+        assert not self.complaints, self.complaints
+        return json.loads(shown)
 
     def told(self, call: str) -> dict[str, Any]:
         """Run ``told(...)`` in a cell, and return what it told."""
@@ -428,6 +441,175 @@ def test_objects_of_classes_in_cells_as_inputs(fresh: Notebook) -> None:
     fresh.cell(DOC.replace("split()", "split() + ['end']"))
     told = fresh.told("p, {'doc': Doc('a b')}")
     assert (told["values"], ran(told)) == ({"count": 3}, {"count": 1})
+
+
+# -- engines in cells, where an event loop runs already -----------------------------------------------------------------
+
+CONCURRENT = """
+import asyncio
+import os
+from hypernodes import HyperNodesEngine
+from hypernodes.executors import AsyncExecutor
+
+running = [0, 0]
+
+
+async def wait(value):
+    # takes a moment, and notes how many do so: now, and at most
+    running[0] += 1
+    running[1] = max(running)
+    await asyncio.sleep(0.02)
+    running[0] -= 1
+    return value
+"""
+FETCH = """
+@node(output_name="page")
+async def fetch(url):
+    return await wait(f"page {url}")
+
+
+@node(output_name="loop")
+async def which_loop(page):
+    return id(asyncio.get_running_loop())
+
+
+p = Pipeline([fetch, which_loop], engine=HyperNodesEngine(map_executor=AsyncExecutor(20)))
+items = {"url": list(range(100))}
+"""
+PAGES = [f"page {number}" for number in range(100)]
+
+
+@pytest.fixture
+def concurrent(fresh: Notebook) -> Notebook:
+    fresh.cell(CONCURRENT)
+    return fresh
+
+
+def test_plain_calls_run_coroutines_at_the_same_time(concurrent: Notebook) -> None:
+    concurrent.cell(FETCH)
+    assert concurrent.value("asyncio.get_running_loop().is_running()")
+    rows = concurrent.value("p.map(items, map_over='url')")
+    assert [row["page"] for row in rows] == PAGES
+    assert concurrent.value("running") == [0, 20]
+    assert concurrent.value("p.run({'url': 'a'})")["page"] == "page a"
+    assert [row["page"] for row in concurrent.value("list(p.imap(items, map_over='url'))")] == PAGES
+    parts = [f"@node(output_name={name!r})\nasync def make_{name}(url):\n    return await wait({name!r})\n" for name in "abcd"]
+    concurrent.cell("\n".join(parts))
+    concurrent.cell("q = Pipeline([make_a, make_b, make_c, make_d], engine=HyperNodesEngine(node_executor=AsyncExecutor(20)))")
+    concurrent.cell("running[:] = 0, 0")
+    assert concurrent.value("q.run({'url': 1})") == {name: name for name in "abcd"}
+    assert concurrent.value("running") == [0, 4]
+
+
+def test_cells_await(concurrent: Notebook) -> None:
+    """The nodes run on the loop of the kernel, which goes on meanwhile."""
+    concurrent.cell(FETCH)
+    here = concurrent.value("id(asyncio.get_running_loop())")
+    assert concurrent.value("await p.arun({'url': 'a'})") == {"page": "page a", "loop": here}
+    both = concurrent.value("await asyncio.gather(p.arun({'url': 'a'}), p.arun({'url': 'b'}))")
+    assert both == [{"page": "page a", "loop": here}, {"page": "page b", "loop": here}]
+    expected = [{"page": page, "loop": here} for page in PAGES]
+    concurrent.cell("running[:] = 0, 0")
+    assert concurrent.value("await p.amap(items, map_over='url')") == expected
+    assert concurrent.value("running") == [0, 20]
+    concurrent.cell("running[:] = 0, 0\nfound = []\nasync for row in p.aimap(items, map_over='url'):\n    found.append(row)")
+    assert not concurrent.complaints
+    assert concurrent.value("found") == expected
+    assert 1 < concurrent.value("running")[1] <= 20
+    concurrent.cell(
+        """
+beats = 0
+task = asyncio.ensure_future(p.amap(items, map_over='url'))
+while not task.done():
+    await asyncio.sleep(0.01)
+    beats += 1
+"""
+    )
+    assert concurrent.value("task.result()") == expected
+    assert concurrent.value("beats") > 3
+
+
+SHIFT = """
+def more(x):
+    return x + 1
+
+
+@node(output_name="y")
+def shift(x):
+    return more(x)
+
+
+@node(output_name="process")
+def where(y):
+    return os.getpid()
+"""
+SHIFT_PIPELINE = "p = Pipeline([shift, where], engine=engine)"
+
+
+def test_functions_of_cells_run_in_other_processes(concurrent: Notebook) -> None:
+    """Also the new ones after a cell was edited, in the processes that are there."""
+    concurrent.cell("engine = HyperNodesEngine(map_executor='parallel', max_workers=2)")
+    concurrent.cell(SHIFT)
+    processes: set[int] = set()
+
+    def ys() -> list[int]:
+        rows = concurrent.value("p.map({'x': list(range(50))}, map_over='x')")
+        processes.update(row["process"] for row in rows)
+        return [row["y"] for row in rows]
+
+    try:
+        concurrent.cell(SHIFT_PIPELINE)
+        assert ys() == [x + 1 for x in range(50)]
+        concurrent.cell(SHIFT.replace("return more(x)", "return -more(x)"))
+        concurrent.cell(SHIFT_PIPELINE)
+        assert ys() == [-x - 1 for x in range(50)]
+        concurrent.cell("def more(x):\n    return x + 1000")  # what a node calls, without the Pipeline cell
+        assert ys() == [-x - 1000 for x in range(50)]
+        assert 1 <= len(processes) <= 2
+        assert concurrent.value("os.getpid()") not in processes
+    finally:
+        concurrent.cell("engine.close()")
+
+
+def test_what_is_cached_in_other_processes_follows_the_cells(concurrent: Notebook) -> None:
+    concurrent.cell("engine = HyperNodesEngine(map_executor='parallel', max_workers=2)")
+    try:
+        fresh_pipeline = "p = Pipeline([clean], name='reader', cache=cache, engine=engine)"
+        run = "p, {'text': [' One ', ' Two ']}, map_over='text'"
+        concurrent.cell(CLEAN + fresh_pipeline)
+        assert concurrent.told(run)["stats"] == {"clean": [2, 0]}
+        concurrent.cell("# the same\n" + CLEAN + fresh_pipeline)
+        assert concurrent.told(run)["stats"] == {"clean": [0, 2]}
+        concurrent.cell(CLEAN_LOWER + fresh_pipeline)
+        told = concurrent.told(run)
+        assert told["values"] == [{"cleaned": "one"}, {"cleaned": "two"}]
+        assert (told["stats"], told["warnings"]) == ({"clean": [2, 0]}, [])
+    finally:
+        concurrent.cell("engine.close()")
+
+
+def test_objects_of_classes_in_cells_come_back_from_other_processes(concurrent: Notebook) -> None:
+    concurrent.cell("engine = HyperNodesEngine(map_executor='parallel', max_workers=2)")
+    try:
+        for words, source in ((2, DOC), (3, DOC.replace("split()", "split() + ['end']"))):
+            concurrent.cell(source)
+            concurrent.cell("@node(output_name='copy')\ndef copy(doc):\n    return Doc(doc.text)\n\np = Pipeline([copy], engine=engine)")
+            concurrent.cell("rows = p.map({'doc': [Doc('a b'), Doc('c d')]}, map_over='doc')")
+            assert concurrent.value("[isinstance(row['copy'], Doc) for row in rows]") == [True, True]
+            assert concurrent.value("[len(row['copy'].words()) for row in rows]") == [words, words]
+    finally:
+        concurrent.cell("engine.close()")
+
+
+def test_an_executor_of_coroutines_by_itself(concurrent: Notebook) -> None:
+    concurrent.cell("executor = AsyncExecutor(max_concurrent=20)")
+    assert concurrent.value("executor.submit(wait, 3).result()") == 3
+    assert concurrent.value("executor.submit(sum, [1, 2]).result()") == 3
+    assert concurrent.value("list(executor.map(wait, range(100)))") == list(range(100))
+    assert concurrent.value("running") == [0, 20]
+    assert concurrent.value("await asyncio.wrap_future(executor.submit(wait, 4))") == 4
+    concurrent.cell("executor.shutdown()")
+    assert not concurrent.complaints
 
 
 # -- another kernel -----------------------------------------------------------------------------------------------------

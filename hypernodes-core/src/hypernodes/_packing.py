@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from hypernodes._version import __version__
@@ -18,6 +22,63 @@ def pack(kind: str, value: Any) -> bytes:
     header = f" {kind} {__version__} {sys.version_info[0]}.{sys.version_info[1]}\n".encode()
     body: bytes = cloudpickle.dumps(value, protocol=5)
     return _MAGIC + header + body
+
+
+def hidden_modules(values: Iterable[Any]) -> list[ModuleType]:
+    """Return modules that functions and classes come from and that another process could not import under their names.
+
+    Test modules, as a rule: some are loaded from files that are not on the path, or share their name with another.
+
+    Args:
+        values: Functions and classes; what they refer to in such modules counts, too.
+    """
+    found: dict[str, ModuleType] = {}
+    findable: set[str] = {"__main__", "builtins"}
+    waiting = list(values)
+    for value in waiting:
+        name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if not isinstance(name, str) or name in found or name in findable:
+            continue
+        module = sys.modules.get(name)
+        if module is None or getattr(module, "__file__", None) is None or _can_be_found(module, name):
+            findable.add(name)
+        else:
+            found[name] = module
+            waiting += vars(module).values()
+    return list(found.values())
+
+
+def _can_be_found(module: ModuleType, name: str) -> bool:
+    path: Any = None
+    spec: Any = None
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        full = ".".join(parts[:count])
+        try:
+            spec = next(filter(None, (finder.find_spec(full, path) for finder in sys.meta_path if hasattr(finder, "find_spec"))), None)
+        except Exception:  # noqa: BLE001 - a finder of somebody's; the module is there in any case
+            return True
+        if spec is None:
+            return False
+        path = spec.submodule_search_locations
+    return not spec.has_location or Path(module.__file__ or "").absolute() == Path(spec.origin).absolute()
+
+
+@contextlib.contextmanager
+def by_value(modules: Iterable[ModuleType]) -> Iterator[None]:
+    """Let everything in some modules travel by value meanwhile."""
+    import cloudpickle
+
+    before = cloudpickle.list_registry_pickle_by_value()
+    added = [module for module in modules if module.__name__ not in before]
+    for module in added:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in added:
+            with contextlib.suppress(ValueError):  # another thread was quicker
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def unpack(kind: str, data: bytes) -> Any:

@@ -313,6 +313,9 @@ def _importable(target: Node[..., Any]) -> tuple[str, str] | None:
     module, name = getattr(target, "__module__", None), getattr(target, "__qualname__", None)
     if not module or not name or module == "__main__" or "<locals>" in name:
         return None
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is not None and module in cloudpickle.list_registry_pickle_by_value():
+        return None
     found: object = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)

@@ -15,6 +15,7 @@ import cloudpickle
 from hypernodes._calls import Call, Outcome
 from hypernodes._failures import unpack_error
 from hypernodes._messages import counted
+from hypernodes._packing import by_value
 from hypernodes.errors import ResultTransferError, WorkerLostError
 from hypernodes.events import EPOCH
 
@@ -66,7 +67,11 @@ class Processes:
         if own is not None:
             future: Future[Any] = own.submit(function, own.hub.address, self.key, *args)
         else:
-            future = self._given.submit(function, self._hub.address, self.key, *args)
+            try:
+                future = self._given.submit(function, self._hub.address, self.key, *args)
+            except BrokenExecutor as error:
+                future = Future()
+                future.set_exception(error)
         self._flying.add(future)
         future.add_done_callback(self._flying.discard)
         return future
@@ -157,7 +162,8 @@ class Apart:
         if self._numbers is None:
             self._numbers = {id(value): number for number, value in reversed(list(enumerate(known(common))))}
         buffer = io.BytesIO()
-        _Numbering(buffer, self._numbers).dump(call)
+        with by_value(common.hidden):
+            _Numbering(buffer, self._numbers).dump(call)
         return buffer.getvalue()
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from queue import SimpleQueue
+from time import perf_counter, sleep
 from typing import Any, Final
 
 from hypernodes._limits import Shared
@@ -178,16 +179,30 @@ def _link_to(address: Address) -> Link:
     with _LOCK:
         link = _LINKS.get(address)
         if link is None or link.closed:
-            link = _LINKS[address] = Link(address, f"process {os.getpid()}", _orphaned)
+            link = _LINKS[address] = Link(address, f"process {os.getpid()}", functools.partial(_orphaned, os.getppid()))
         return link
 
 
-def _orphaned() -> None:
-    """The driver hung up: it needs nothing any more, or is dead; then nobody will ever stop this process."""
+def _orphaned(parent: int) -> None:
+    """Find out why the driver hung up: where it is dead, nobody will ever stop this process.
+
+    The end of a process shows a moment after its connections are gone, and not everywhere in the same way: a sibling may hold
+    what a pool watches its parent by.
+
+    Args:
+        parent: The parent of this process while the driver lived.
+    """
     multiprocessing = sys.modules.get("multiprocessing")
-    parent = multiprocessing.parent_process() if multiprocessing is not None else None
-    if parent is not None and not parent.is_alive():
-        leave()
+    known = multiprocessing.parent_process() if multiprocessing is not None else None
+    end = perf_counter() + LAST_S
+    while perf_counter() < end:
+        try:
+            dead = known is not None and not known.is_alive()
+        except (ValueError, OSError):  # what it is watched by is of another kind
+            dead = False
+        if dead or os.getppid() != parent:
+            leave()
+        sleep(0.05)
 
 
 @contextlib.contextmanager

@@ -19,10 +19,12 @@ from hypernodes._drive import drive, surroundings
 from hypernodes._fast import Counts, located, map_function, tally
 from hypernodes._job import Job
 from hypernodes._messages import picture
-from hypernodes._packing import pack, unpack
+from hypernodes._packing import by_value, hidden_modules, pack, unpack
 from hypernodes.errors import CapabilityError, ResultTransferError, TaskError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from hypernodes._limits import Shared
     from hypernodes._lookup import Lookup
 
@@ -65,6 +67,7 @@ class Common:
     recipes: Any = None
     mode: str = "zip"
     counted: tuple[str, ...] = ()
+    hidden: Sequence[ModuleType] = attrs.field(default=(), init=False, repr=False)  # modules that travel with it
     things: Any = attrs.field(default=(), init=False, repr=False)  # what calls that come from another process name by number
     _packed: bytes | None = attrs.field(default=None, init=False, repr=False)
 
@@ -86,8 +89,10 @@ class Common:
             recipes = None if self.lookup is None else (self.lookup.notes, self.travelling(self.lookup))
             own = (self.key, self.job, constants, self.mapped, self.is_map, self.on_error, self.outer, carrier)
             parts = (*own, None, recipes, self.mode, self.counted)
+            self.hidden = hidden_modules(_code_of(self.job))
             try:
-                self._packed = pack("job", parts)
+                with by_value(self.hidden):
+                    self._packed = pack("job", parts)
             except Exception as error:
                 raise self._stuck(error) from error
         return self._packed
@@ -112,6 +117,17 @@ class Common:
             f"  fix: make it where it is used (a @stateful class does that), or run on an engine that shares memory"
         )
         return CapabilityError(msg)
+
+
+def _code_of(job: Job) -> Iterator[Any]:
+    """Return the functions of a job, and the classes of what is bound in it."""
+    for site in job.sites:
+        yield site.function
+        yield site.batch
+    for value in job.bound.values():
+        yield type(value)
+    for inner in job.inner.values():
+        yield from _code_of(inner)
 
 
 _UNPACKED: OrderedDict[str, Common] = OrderedDict()
@@ -295,8 +311,10 @@ class Task:
         """
         import cloudpickle
 
+        self.common.packed()
         try:
-            return self.index, self.first, self.size, cloudpickle.dumps(dict(self.columns))
+            with by_value(self.common.hidden):
+                return self.index, self.first, self.size, cloudpickle.dumps(dict(self.columns))
         except Exception as error:
             raise self._stuck(error) from error
 
