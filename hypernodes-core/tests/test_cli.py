@@ -448,6 +448,60 @@ def test_doctor_finds_a_conflict(tmp_path: Path) -> None:
     assert "engine 'fast': acme 1.0 and umbrella 2.0" in findings(done)["plugins"][0][1]
 
 
+@pytest.mark.parametrize(
+    ("variables", "name", "said"),
+    [
+        ({"HYPERNODES_CACHE_KEY": "garbage"}, "cache keys", "HYPERNODES_CACHE_KEY: the key is too short"),
+        ({"HYPERNODES_TIMOUT": "3"}, "environment", "HYPERNODES_TIMOUT says nothing to anybody. Did you mean 'HYPERNODES_TIMEOUT'?"),
+        ({"HYPERNODE_CACHE": "x"}, "environment", "HYPERNODE_CACHE says nothing to anybody. Did you mean 'HYPERNODES_CACHE'?"),
+        ({"HYPERNODES_PLUGINS": "nosuch"}, "plugins", "HYPERNODES_PLUGINS names 'nosuch', but no such plugin is installed"),
+        ({"HYPERNODES_PLUGINS": "godo"}, "plugins", "Did you mean 'good'?"),
+        ({"HYPERNODES_CACHE": "pyproject.toml"}, "cache", "pyproject.toml is a file; a cache is a directory"),
+        ({"HYPERNODES_CACHE": "nope://x"}, "caches", "unknown scheme 'nope'"),
+    ],
+)
+def test_doctor_finds_what_is_wrong_in_the_environment(tmp_path: Path, variables: dict[str, str], name: str, said: str) -> None:
+    site = tmp_path / "site"
+    install(site, "good", "1.0", "")
+    (site / "pyproject.toml").touch()
+    done = run(site, "doctor", "--json", **variables)
+    assert done.returncode == 1
+    (detail,) = [detail for status, detail in findings(done)[name] if status == "problem"]
+    assert said in detail
+    assert "garbage" not in done.stdout
+
+
+def test_doctor_finds_what_is_wrong_in_tables(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    install(site, "tqdm", "1.0")
+    (site / "pyproject.toml").write_text(
+        '[tool.hypernodes.versions]\ntqmd = "minor"\n[tool.hypernodes.version]\ntqdm = "ignore"\n[tool.hypernodes.acme]\nx = 1\n'
+    )
+    found = findings(run(site, "doctor", "--json"))
+    assert ("problem", "nobody reads [tool.hypernodes.version]. Did you mean 'versions'?") in found["config"]
+    assert found["versions"] == [("note", "[tool.hypernodes.versions] names 'tqmd', which is not installed. Did you mean 'tqdm'?")]
+    assert "acme" not in json.dumps(found["config"])
+    (site / "pyproject.toml").write_text('[tool.hypernodes.versions]\ntqdm = "ignor"\n')
+    done = run(site, "doctor", "--json")
+    assert done.returncode == 1
+    ((status, detail),) = findings(done)["versions"]
+    assert (status, detail.endswith("Did you mean 'ignore'?")) == ("problem", True)
+
+
+def test_doctor_leaves_alone_what_it_does_not_know(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor", "--json", HYPERNODES_ACME_LICENCE="x", HYPERNODES_CACHE="not/made/yet")
+    assert done.returncode == 0
+    assert findings(done)["environment"][0][0] == "note"
+    assert findings(done)["cache"] == [("ok", "not/made/yet")]
+    assert not (tmp_path / "hypernodes").exists()  # where keys would be
+
+
+def test_doctor_names_nothing_that_cannot_be_installed(tmp_path: Path) -> None:
+    out = run(tmp_path, "doctor").stdout
+    for name in ("daft", "dask", "progress", "otel"):
+        assert f"[{name}]" not in out
+
+
 # -- cache
 
 
@@ -460,7 +514,7 @@ def test_cache_info_and_forgetting(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["cache", "info", *place]) == 0
     assert capsys.readouterr().out.splitlines()[2:] == ["  p/one           3", "  p/two           3"]
     assert main(["cache", "invalidate", "two", *place, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"forgotten": 3, "dry_run": False}
+    assert json.loads(capsys.readouterr().out) == {"cache": str(tmp_path / "c"), "forgotten": 3, "dry_run": False}
     assert main(["cache", "info", *place, "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
     assert (info["results"], info["nodes"]) == (3, [{"pipeline": "p", "node": "one", "results": 3}])

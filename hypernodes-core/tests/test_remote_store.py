@@ -310,6 +310,29 @@ def test_known_secrets_and_those_of_the_environment_are_hidden_wherever_they_sta
     assert redacted("x only-in-the-environment y and given", frozenset({"given"})) == "x *** y and ***"
 
 
+@pytest.mark.parametrize(
+    "name", ["PWD", "OLDPWD", "AWS_WEB_IDENTITY_TOKEN_FILE", "TOKENIZERS_PARALLELISM", "SECRETS_DIR", "DB_PASSWORD_PATH"]
+)
+def test_variables_that_hold_no_secrets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "/srv/data/somewhere")
+    assert redacted("3 results in /srv/data/somewhere/cache") == "3 results in /srv/data/somewhere/cache"
+
+
+@pytest.mark.parametrize("name", ["DB_PWD", "MYSQL_PWD", "PGPASSWORD", "GITHUB_TOKEN", "AWS_ACCESS_KEY_ID", "OPENAI_API_KEY"])
+def test_variables_that_hold_secrets(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hunter").touch()  # whatever files there are
+    for value in ("hunter", "hunter2", "/not/there/hunter2"):
+        monkeypatch.setenv(name, value)
+        assert redacted(f"refused: {value}.") == "refused: ***."
+
+
+def test_short_values_and_paths_are_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DB_PWD", "work")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path))
+    assert redacted(f"{tmp_path}/work") == f"{tmp_path}/work"
+
+
 def test_what_may_travel() -> None:
     options = {
         "token": "anon",

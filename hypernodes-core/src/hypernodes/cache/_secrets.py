@@ -14,7 +14,9 @@ HIDDEN: Final = "***"
 _HIDDEN_OPTION: Final = (
     r"(?i)key|secret|token|passw|pwd|passphrase|credential|auth|signature|(^|_)sas(_|$)|connection_string|user|session|cookie"
 )
-_HIDDEN_VARIABLE: Final = r"(?i)SECRET|TOKEN|PASSW|PWD$|CREDENTIAL|_KEY(_ID)?$|APIKEY|CONNECTION_STRING"
+_HIDDEN_VARIABLE: Final = r"(?i)SECRET|TOKEN(?!IZ)|PASSW|PWD$|CREDENTIAL|_KEY(_ID)?$|APIKEY|CONNECTION_STRING"
+# These say where something is, or what it is called. Shells keep the working directory in the first two.
+_SHOWN_VARIABLE: Final = r"(?i)^(OLD)?PWD$|_(FILE|FILENAME|PATH|DIR|DIRECTORY|FOLDER|HOME|NAME|HELPER)$"
 _WAYS_IN: Final = frozenset({"anon", "browser", "cache", "cloud", "google_default"})  # values of gcsfs's `token` that name a way, no secret
 _SHORTEST: Final = 6  # shorter values stand in too many words to be hidden by their text
 
@@ -91,11 +93,20 @@ def redacted(text: str, secrets: frozenset[str] = frozenset()) -> str:
         text: What is to be shown.
         secrets: Texts known to be secret, beside those that look like it and those in the environment.
     """
-    ambient = (value for name, value in os.environ.items() if len(value) > _SHORTEST and re.search(_HIDDEN_VARIABLE, name))
-    for secret in sorted({*secrets, *ambient}, key=len, reverse=True):
+    for secret in sorted({*secrets, *_ambient()}, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     for pattern in _USERINFO:
         text = re.sub(pattern, rf"\1{HIDDEN}@", text)
     for pattern in _PATTERNS:
         text = re.sub(pattern, rf"\1{HIDDEN}", text)
     return text
+
+
+def _ambient() -> Iterator[str]:
+    """Yield the secrets that the environment holds."""
+    for name, value in os.environ.items():
+        if len(value) < _SHORTEST or not re.search(_HIDDEN_VARIABLE, name) or re.search(_SHOWN_VARIABLE, name):
+            continue
+        if os.sep in value and os.path.exists(os.path.expanduser(value)):  # noqa: PTH110, PTH111 - a secret may be no path at all
+            continue  # where a key lies is no secret; a bare word may be one, although a file here is called the same
+        yield value

@@ -21,18 +21,29 @@ def command(argv: list[str]) -> int:
     Args:
         argv: What stands after ``cache key``.
     """
-    parser = argparse.ArgumentParser(prog="hypernodes cache key", description="Keys that caches are signed and verified with.")
+    parser = argparse.ArgumentParser(
+        prog="hypernodes cache key",
+        description="Keys that caches are signed and verified with.",
+        epilog="A cache of your own is signed with a key in your config directory, made when it is first needed. One that is shared "
+        f"is signed with {_keys.ENVIRONMENT}, or with {_signing.ENVIRONMENT} where others are only to verify.",
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="show|new|import", required=True)
-    verb = verbs.add_parser("show", help="which keys there are here, by their ids, and where they come from")
+
+    def add(name: str, text: str, more: str = "") -> argparse.ArgumentParser:
+        made = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.{more}")
+        made.add_argument("--json", action="store_true", help="print JSON")
+        return made
+
+    verb = add("show", "show which keys there are here, by their ids, and where they come from", " The keys themselves stay hidden.")
     verb.add_argument("--reveal", action="store_true", help="show the keys themselves")
-    verb.add_argument("--json", action="store_true", help="print JSON")
-    verb = verbs.add_parser("new", help=f"make a key and print it, for {_keys.ENVIRONMENT}")
+    verb = add("new", f"make a key and print it, for {_keys.ENVIRONMENT}", " It is kept nowhere; all who use a shared cache need it.")
     verb.add_argument("--ed25519", action="store_true", help="make a pair instead: one half signs, the other verifies")
-    verb.add_argument("--json", action="store_true", help="print JSON")
-    verb = verbs.add_parser("import", help="put a key into your own key file, so that local caches written with it are read")
+    verb = add("import", "put keys into your own key file, so that local caches written with them are read")
     verb.add_argument("source", metavar="KEYFILE|-", help="a file with a key on each line, or - for standard input")
-    verb.add_argument("--first", action="store_true", help="sign with it from now on")
-    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb.add_argument("--first", action="store_true", help="sign with the first of them from now on")
+    if not argv:
+        parser.print_help(sys.stderr)
+        return 2
     asked = parser.parse_args(argv)
     try:
         if asked.verb == "show":
@@ -51,18 +62,22 @@ def _show(*, reveal: bool, as_json: bool) -> int:
     if as_json:
         show_json({"file": str(path), "keys": rows, "warnings": [loose] if loose else []})
         return 0
+    found = {row["for"] for row in rows}
+    notes = []
+    if "local" not in found:
+        notes.append(f"Local caches: no key yet; one is made in {path} when it is first needed.")
+    if "shared" not in found:
+        notes.append(f"Shared caches: no key; only results that need no pickle are read and kept there. Fix: set {_keys.ENVIRONMENT}")
+    if loose:
+        notes.append(f"Warning: {loose}")
     if rows:
         head = {"for": "CACHES", "id": "ID", "kind": "KIND", "signs": "USE", "where": "WHERE"} | ({"key": "KEY"} if reveal else {})
         cells = [{**row, "signs": "signs" if row["signs"] else "verifies"} for row in rows]
         show_table([list(head.values()), *([row[name] for name in head] for row in cells)])
-        show()
-    found = {row["for"] for row in rows}
-    if "local" not in found:
-        show(f"Local caches: no key yet; one is made in {path} when it is first needed.")
-    if "shared" not in found:
-        show(f"Shared caches: no key; only results that need no pickle are read and kept there. Fix: set {_keys.ENVIRONMENT}")
-    if loose:
-        show(f"Warning: {loose}")
+        if notes:
+            show()
+    for note in notes:
+        show(note)
     return 0
 
 

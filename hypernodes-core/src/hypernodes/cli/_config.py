@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from hypernodes import config
-from hypernodes.cli._output import redacted, show, show_json, show_table
+from hypernodes.cli._output import plain_cache, redacted, show, show_json, show_table
 
 
 def command(argv: list[str]) -> int:
@@ -17,12 +18,16 @@ def command(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(prog="hypernodes config", description="Settings that pipelines inherit.")
     verbs = parser.add_subparsers(metavar="show", required=True)
-    verb = verbs.add_parser("show", help="which settings hold here, and where they come from")
+    text = "which settings hold here, and where they come from"
+    verb = verbs.add_parser("show", help=text, description=f"Show {text}.")
     verb.add_argument("--json", action="store_true", help="print JSON")
+    if not argv:
+        parser.print_help(sys.stderr)
+        return 2
     as_json: bool = parser.parse_args(argv).json
 
     rows: list[dict[str, Any]] = [
-        {"setting": setting, "level": level, "value": None if value is config.UNSET else redacted(value), "where": where}
+        {"setting": setting, "level": level, "value": None if value is config.UNSET else _shown(setting, value), "where": where}
         for setting, level, value, where in config.sources()
     ]
     tables = redacted({key: value for key, value in config.tool_table().items() if key not in config.SETTING_NAMES})
@@ -43,6 +48,10 @@ def command(argv: list[str]) -> int:
         for key, value in settings.items():
             show(f"{key} = {_text(value)}")
     return 0
+
+
+def _shown(setting: str, value: Any) -> Any:
+    return redacted(plain_cache(value) if setting == "cache" else value)
 
 
 def _strongest(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
