@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypernodes import DiskCache, Pipeline, node
-from hypernodes.cache import StoreCache, _outbox, opened
+from hypernodes.cache import StoreCache, _outbox, opened, seconds_from
 from hypernodes.cache.store import LocalStore
 from hypernodes.cli import main
-from hypernodes.errors import ConfigError, OptionError
+from hypernodes.errors import CacheWarning, ConfigError, OptionError
 
 DAY = 86_400.0
 
@@ -334,3 +336,273 @@ def test_a_large_value_that_was_deleted_is_written_again(tmp_path: Path) -> None
         assert Pipeline([big], cache=setting, name="p").map({"x": [1, 2]}, map_over="x").stats["big"].ran == 2
         assert made(tmp_path, [big], [1, 2]) == {"big": 0}
         assert setting.clear() == 2
+
+
+# -- room, result by result ----------------------------------------------------------------------------------------------
+
+
+@node(output_name="large")
+def large(x: int) -> bytes:
+    return bytes([x]) * 400_000
+
+
+@node(output_name="some")
+def some(x: int) -> bytes:
+    return bytes([x % 256]) * 3_000
+
+
+def on_disk(folder: Path) -> int:
+    return sum((folder / name).stat().st_size for below in ("segments", "objects") for name in names(folder, below))
+
+
+def test_only_as_much_goes_as_is_too_much(tmp_path: Path) -> None:
+    assert made(tmp_path, [large], range(20)) == {"large": 20}
+    promised = again(tmp_path).gc(max_size="7 MB", grace=0, dry_run=True)
+    done = again(tmp_path).gc(max_size="7 MB", grace=0)
+    assert promised == done
+    assert (len(done.results), {each.reason for each in done.results}) == (3, {"size"})
+    assert len(names(tmp_path, "objects")) == 17
+    assert 6_700_000 < done.after <= 7_000_000 < done.before
+    assert abs(on_disk(tmp_path) - done.after) < 10_000
+    assert made(tmp_path, [large], range(3, 20)) == {"large": 0}  # the oldest went
+
+
+def test_a_limit_does_not_undo_each_run(tmp_path: Path) -> None:
+    assert made(tmp_path, [large], range(20), max_size="7 MB") == {"large": 20}
+    for _ in range(3):
+        assert made(tmp_path, [large], range(20), max_size="7 MB")["large"] <= 4
+    assert sum(again(tmp_path).info().nodes.values()) in (16, 17)
+
+
+@pytest.mark.parametrize("limit", [500_000, 1_000_000, 1_400_000])
+def test_small_results_go_one_by_one_too(tmp_path: Path, limit: int) -> None:
+    made(tmp_path, [some], range(500))
+    promised = again(tmp_path).gc(max_size=limit, grace=0, dry_run=True)
+    done = again(tmp_path).gc(max_size=limit, grace=0)
+    assert promised == done
+    assert 0.95 * limit < on_disk(tmp_path) <= limit
+    kept = 500 - len(done.results)
+    assert made(tmp_path, [some], range(500 - kept, 500)) == {"some": 0}
+    assert again(tmp_path).verify().problems == ()
+
+
+def test_a_value_that_two_results_share_is_freed_with_the_second(tmp_path: Path) -> None:
+    twin = node(output_name="twin", name="twin")(lambda x: b"t" * (300_000 + x // 2))
+    made(tmp_path, [twin], range(20))
+    assert len(names(tmp_path, "objects")) == 10
+    done = again(tmp_path).gc(max_size=9 * 300_000 + 50_000, grace=0)
+    assert (len(done.results), len(names(tmp_path, "objects"))) == (2, 9)
+
+
+def test_a_list_goes_before_its_elements(tmp_path: Path) -> None:
+    inner = Pipeline([large], name="inner").as_node(input_mapping={"xs": "x"}, output_mapping={"large": "rows"}, map_over="xs")
+    total = node(output_name="total", name="total")(lambda rows: sum(map(len, rows)))
+    Pipeline([inner, total], cache=again(tmp_path), name="p").run({"xs": list(range(10))})
+    done = again(tmp_path).gc(max_size="3.5 MB", grace=0)
+    assert {each.node for each in done.results} >= {"inner"}
+    assert len(names(tmp_path, "objects")) == 8
+
+
+def test_figures_count_what_is_gone(tmp_path: Path) -> None:
+    made(tmp_path, [large], range(5))
+    (tmp_path / "objects" / ("ab" * 20)).write_bytes(b"x" * 100_000)  # nothing refers to it
+    before = on_disk(tmp_path)
+    promised = again(tmp_path).gc(max_size="1.1 MB", dry_run=True)
+    done = again(tmp_path).gc(max_size="1.1 MB")
+    assert promised == done
+    assert (done.before, done.deleted, len(done.results)) == (before, (), 3)
+    assert abs(on_disk(tmp_path) - done.after) < 2_000
+    assert 1_300_000 < done.waiting_bytes < 1_310_000
+    info = again(tmp_path).info()
+    assert (info.waiting, info.waiting_bytes) == (len(done.waiting), done.waiting_bytes)
+    assert info.bytes < 900_000
+    last = again(tmp_path).gc(grace=0)
+    assert last.before - last.after == done.waiting_bytes
+    assert on_disk(tmp_path) == last.after
+
+
+# -- what is damaged -----------------------------------------------------------------------------------------------------
+
+
+def damaged(folder: Path, where: str) -> Path:
+    """Damage the one segment of a cache: its directory by cutting it off or by a flip, or its table of keys."""
+    (name,) = names(folder, "segments")
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    blocks, table, _ = (int(each, 16) for each in path.name.split(".")[1:])
+    if where == "cut":
+        del data[blocks * 2 // 3 :]
+    elif where == "empty":
+        data.clear()
+    else:
+        data[{"directory": -10, "table": blocks + table // 2}[where]] ^= 1
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(("where", "kept"), [("cut", 512), ("directory", 1000), ("table", 1000), ("empty", 0)])
+def test_a_segment_that_cannot_be_read_is_retired(tmp_path: Path, clock: list[float], where: str, kept: int) -> None:
+    made(tmp_path, [first], range(1000))
+    made(tmp_path, [big], range(3))  # a segment of its own, and large values
+    whole = {*names(tmp_path, "segments")}
+    made(tmp_path / "other", [first], range(1000))
+    path = damaged(tmp_path / "other", where)
+    path.rename(tmp_path / "segments" / path.name)
+    for name in sorted(whole)[:1]:
+        (tmp_path / name).unlink()  # the damaged one takes its place
+    with pytest.warns(CacheWarning, match=rf"{path.name}.*`hypernodes cache gc` (removes it|writes it anew)"):
+        assert made(tmp_path, [first], range(1)) == {"first": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)
+        assert any(path.name in problem for problem in again(tmp_path).verify().problems)
+        promised = again(tmp_path).gc(dry_run=True)
+        done = again(tmp_path).gc()
+    assert promised == done
+    assert f"segments/{path.name}" in done.waiting
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert again(tmp_path).verify().problems == ()
+        clock[0] += 3601
+        assert f"segments/{path.name}" in again(tmp_path).gc().deleted
+        assert again(tmp_path).verify().problems == ()
+        assert made(tmp_path, [first, big], range(3))["big"] == 0
+        assert made(tmp_path, [first], range(1000))["first"] <= 1000 - kept
+
+
+def test_clear_takes_what_cannot_be_read(tmp_path: Path) -> None:
+    made(tmp_path, [first], range(300))
+    path = damaged(tmp_path, "cut")
+    with pytest.warns(CacheWarning):
+        again(tmp_path).clear()
+    assert not path.exists()
+    assert again(tmp_path).verify().problems == ()
+
+
+def test_a_damaged_block_of_a_small_segment_goes(tmp_path: Path) -> None:
+    made(tmp_path, [first], range(300))
+    (name,) = names(tmp_path, "segments")
+    data = bytearray((tmp_path / name).read_bytes())
+    data[100] ^= 1
+    (tmp_path / name).write_bytes(data)
+    assert len(again(tmp_path).verify().problems) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)
+        again(tmp_path).gc(grace=0)
+    assert again(tmp_path).verify().problems == ()
+    assert made(tmp_path, [first], range(256, 300)) == {"first": 0}
+
+
+def test_a_damaged_copy_does_not_take_the_whole_one_along(tmp_path: Path) -> None:
+    made(tmp_path, [first], range(300))
+    (name,) = names(tmp_path, "segments")
+    holder_id, blocks, table, directory = (tmp_path / name).name.split(".")
+    copy = tmp_path / "segments" / f"{holder_id}.{int(blocks, 16) - 1:x}.{table}.{directory}"
+    copy.write_bytes((tmp_path / name).read_bytes())
+    with pytest.warns(CacheWarning, match=copy.name):
+        again(tmp_path).gc(grace=0)
+    assert not copy.exists()
+    assert made(tmp_path, [first], range(300)) == {"first": 0}
+
+
+def test_what_is_forgotten_stays_so_where_the_note_was_damaged(tmp_path: Path) -> None:
+    made(tmp_path, [first], range(300))
+    again(tmp_path).invalidate("first")
+    path = tmp_path / names(tmp_path, "segments")[-1]
+    data = bytearray(path.read_bytes())
+    data[-10] ^= 1
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)
+        again(tmp_path).gc(grace=0)
+    assert made(tmp_path, [first], range(300)) == {"first": 300}
+
+
+# -- other keys ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{"older_than": 0}, {"max_size": 0}, {}])
+@pytest.mark.parametrize("where", ["", "cut", "directory", "table"])
+def test_what_another_key_signed_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Any, where: str) -> None:
+    root = tmp_path / "root"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
+    made(root, [first, big], range(10))
+    if where:
+        damaged(root, where)
+    before = {name: (root / name).read_bytes() for below in ("segments", "objects") for name in names(root, below)}
+    again(root)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "theirs"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)
+        done = again(root).gc(grace=0, **how)
+        again(root).clear()
+        info = again(root).info()
+        found = again(root).verify()
+    assert (found.problems, found.foreign > 0) == ((), True)
+    assert {name: (root / name).read_bytes() for name in before} == before
+    assert not set(done.deleted) & set(before)
+    assert done.foreign_files == info.foreign_files == 1
+    assert info.nodes == {}
+    assert info.foreign in ((0,) if where == "cut" else (0, 20) if where == "directory" else (20,))
+    least = sum(map(len, before.values())) if info.foreign else len(before[names(root, "segments")[0]])
+    assert done.foreign >= least * 0.5
+    assert info.foreign_bytes == done.foreign
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)
+        assert where or made(root, [first, big], range(10)) == {"first": 0, "big": 0}
+
+
+def test_a_journal_of_another_key_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    import sys
+
+    (tmp_path / "go.py").write_text(
+        "import os, signal\nfrom hypernodes import DiskCache, Pipeline, node\n"
+        "@node(output_name='y')\ndef work(x):\n    if x == 600: os.kill(os.getpid(), signal.SIGKILL)\n    return x\n"
+        "Pipeline([work], cache=DiskCache('root'), name='p').map({'x': list(range(1000))}, map_over='x')"
+    )
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
+    subprocess.run([sys.executable, "go.py"], cwd=tmp_path, check=False)
+    (journal,) = (tmp_path / "root" / "journal").iterdir()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "theirs"))
+    done = again(tmp_path / "root").gc(older_than=0, grace=0)
+    assert (done.foreign_files, done.foreign, journal.exists()) == (1, journal.stat().st_size, True)
+    assert again(tmp_path / "root").info().foreign_files == 1
+
+
+def test_results_of_ones_own_make_room_beside_those_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "root"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "mine"))
+    made(root, [large], range(10))
+    again(root)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "theirs"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CacheWarning)
+        for start in (20, 30):
+            made(root, [large], range(start, start + 10), max_size="3 MB")
+    assert len(names(root, "objects")) >= 10 + 7
+    assert again(root).gc(max_size="3 MB", grace=0).foreign > 4_000_000
+    assert len(names(root, "objects")) == 10 + 7
+
+
+# -- times ---------------------------------------------------------------------------------------------------------------
+
+
+def test_times_in_words(tmp_path: Path, clock: list[float]) -> None:
+    made(tmp_path, [first], range(10))
+    clock[0] += 8 * DAY
+    for long in ("30d", "2w", 9 * DAY, timedelta(days=9), " 216 h "):
+        assert again(tmp_path).gc(older_than=long, dry_run=True).results == ()
+    for short in ("1w", "1.5h", "7 d", "600m", 60, timedelta(hours=1), "90"):
+        done = again(tmp_path).gc(older_than=short, dry_run=True)
+        assert (len(done.results), done.deleted) == (10, ())
+    assert len(again(tmp_path).gc(older_than="1w", grace="0s", dry_run=True).deleted) == 1
+    assert len(again(tmp_path).gc(older_than="1w", grace=timedelta(0), dry_run=True).deleted) == 1
+
+
+@pytest.mark.parametrize("text", ["soon", "-1d", -1, True, "", "1y", b"1d", None])
+def test_times_that_are_none(tmp_path: Path, text: Any) -> None:
+    with pytest.raises(OptionError, match="is no time"):
+        DiskCache(tmp_path).gc(grace=text)
+    with pytest.raises(OptionError, match="is no time"):
+        seconds_from(text)

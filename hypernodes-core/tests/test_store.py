@@ -111,10 +111,80 @@ def test_a_torn_journal_is_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert len(again(tmp_path / "c")) % 256 == 0
-    flipped = bytearray(data)
-    flipped[len(data) // 2] ^= 4
-    journal.write_bytes(flipped)
-    assert len(again(tmp_path / "c")) % 256 == 0
+    journal.write_bytes(data[:-1] + bytes([data[-1] ^ 4]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a last block that is not whole is what a power cut leaves
+        assert again(tmp_path / "c").verify().problems == ()
+
+
+@pytest.mark.parametrize("where", ["body", "length", "magic", "first"])
+def test_damage_in_the_middle_of_a_journal_is_told(tmp_path: Path, where: str) -> None:
+    (tmp_path / "go.py").write_text(KILLED)
+    subprocess.run([sys.executable, "go.py", "c", "2000"], cwd=tmp_path, capture_output=True, check=False)
+    (journal,) = (tmp_path / "c" / "journal").iterdir()
+    data = bytearray(journal.read_bytes())
+    starts = [place for place in range(len(data)) if data.startswith(b"hnb1", place)]
+    size = starts[3] - starts[2]
+    place = {"body": starts[2] + size // 2, "length": starts[2] + 6, "magic": starts[2], "first": 40}[where]
+    data[place : place + 4] = bytes(each ^ 255 for each in data[place : place + 4])
+    journal.write_bytes(data)
+    reader = DiskCache(tmp_path / "c", read_only=True)
+    with pytest.warns(CacheWarning, match="bytes of what killed runs left behind are damaged") as told:
+        assert any(journal.name in problem for problem in reader.verify().problems)
+    assert len(told) == 1
+    with pytest.warns(CacheWarning, match=rf"{size:,} bytes .*{journal.name}" if where != "first" else journal.name) as told:
+        (problem,) = again(tmp_path / "c").verify().problems
+    assert len(told) == 1
+    assert f"journal/{journal.name}: " in problem
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(again(tmp_path / "c")) == len(starts) * 256 - 256  # the others were kept
+        assert again(tmp_path / "c").verify().problems == ()
+    assert not journal.exists()
+
+
+def test_a_run_says_that_a_journal_was_damaged(tmp_path: Path) -> None:
+    (tmp_path / "go.py").write_text(KILLED)
+    subprocess.run([sys.executable, "go.py", "c", "2000"], cwd=tmp_path, capture_output=True, check=False)
+    (journal,) = (tmp_path / "c" / "journal").iterdir()
+    data = bytearray(journal.read_bytes())
+    data[len(data) // 2] ^= 4
+    journal.write_bytes(data)
+    done = subprocess.run([sys.executable, "go.py", "c", "-1"], cwd=tmp_path, capture_output=True, check=True, text=True)
+    assert done.stdout.split() == [str(3000 - 1792 + 256), "True"]
+    assert done.stderr.count("are damaged and could not be read") == 1
+
+
+@pytest.mark.parametrize("layers", [False, True])
+def test_a_file_in_place_of_the_directory(tmp_path: Path, layers: bool) -> None:
+    path = tmp_path / "file"
+    path.write_text("something else")
+    for place in (path, path / "below"):
+        cache: Any = [str(place), str(tmp_path / "other")] if layers else str(place)
+        with pytest.warns(
+            CacheWarning, match=rf"{path} is a file, not a directory; fix: move it away, or give the cache another path"
+        ) as told:
+            result = Pipeline([first], cache=cache).map({"x": [1, 2]}, map_over="x")
+        assert len(told) == 1
+        assert [row["a"] for row in result] == [2, 3]
+    assert path.read_text() == "something else"
+
+
+def test_a_file_in_place_of_the_segments(tmp_path: Path) -> None:
+    (tmp_path / "segments").write_text("")
+    with pytest.warns(CacheWarning, match="segments is a file, not a directory"):
+        (problem,) = again(tmp_path).verify().problems
+    assert "segments is a file, not a directory" in problem
+
+
+def test_an_empty_large_value_is_a_damaged_one(tmp_path: Path) -> None:
+    big = node(output_name="big", name="big")(lambda x: bytes([x]) * 300_000)
+    Pipeline([big], cache=again(tmp_path)).run({"x": 1})
+    (path,) = (tmp_path / "objects").iterdir()
+    path.write_bytes(b"")
+    with pytest.warns(CacheWarning, match=rf"objects/{path.name} is not what was written") as told:
+        assert Pipeline([big], cache=again(tmp_path)).run({"x": 1})["big"] == b"\1" * 300_000
+    assert len(told) == 1
 
 
 def test_another_process_sees_what_this_one_has_written_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

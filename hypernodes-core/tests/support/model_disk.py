@@ -218,6 +218,9 @@ class ModelDisk:
         self._operation("map")
         return bytearray(self._file(path).data)
 
+    def length(self, path: str) -> int:
+        return len(self._file(path).data)
+
     def entries(self, path: str) -> Iterator[tuple[str, bool]]:
         self._operation("entries")
         yield from [(name, isinstance(node, Folder)) for name, node in self._folder(path).names.items()]

@@ -48,6 +48,26 @@ def size_from(value: int | str | None) -> int | None:
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
+_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw]?)")
+_TIMES: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+
+
+def seconds_from(value: float | str | timedelta) -> float:
+    """Return a time in seconds: ``90``, ``"30d"``, ``"1.5h"``, ``"1w"`` and a ``timedelta`` are understood.
+
+    Raises:
+        OptionError: It is none.
+    """
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is not None:
+        return float(found[1]) * _TIMES[found[2]]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    raise OptionError(f"{value!r} is no time: give seconds, a timedelta, or a number with s, m, h, d or w, such as '30d'")
+
+
 def _flag(_setting: object, field: Any, value: object) -> None:
     if not isinstance(value, bool):
         refuse(field.name, value, "give True or False")
@@ -141,8 +161,8 @@ class _StoredSetting(_Setting):
         self,
         *,
         max_size: int | str | None = None,
-        older_than: float | timedelta | None = None,
-        grace: float = _GRACE_S,
+        older_than: float | str | timedelta | None = None,
+        grace: float | str | timedelta = _GRACE_S,
         dry_run: bool = False,
     ) -> Collected:
         """Make room: what was forgotten goes, small segments are merged, and on request what is old or too much goes as well.
@@ -151,18 +171,19 @@ class _StoredSetting(_Setting):
 
         Args:
             max_size: The most bytes that may stay, or a text such as ``"10 GB"``; what was used longest ago goes first. The
-                cache's own limit when left out.
-            older_than: Seconds since its last use after which a result goes. Uses are recorded to the day.
-            grace: Seconds that blobs stay after they no longer count, for those that still read them.
+                cache's own limit when left out. What other keys signed is not counted, and stays.
+            older_than: How long after its last use a result goes: seconds, a ``timedelta`` or a text such as ``"30d"``. Uses are
+                recorded to the day.
+            grace: How long blobs stay after they no longer count, for those that still read them; given the same way.
             dry_run: Only say what would be done.
 
         Raises:
             ConfigError: The cache is only read here.
         """
+        seconds = None if older_than is None else seconds_from(older_than)
+        grace_s, limit = seconds_from(grace), size_from(max_size)
         cache: StoredCache = self._opened() if dry_run else self._to_change()
-        seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-        limit = cache.max_size if max_size is None else size_from(max_size)
-        return cache.collect(max_size=limit, older_than=seconds, grace=grace, dry_run=dry_run)
+        return cache.collect(max_size=cache.max_size if limit is None else limit, older_than=seconds, grace=grace_s, dry_run=dry_run)
 
 
 @attrs.frozen

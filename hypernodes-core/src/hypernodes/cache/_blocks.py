@@ -234,6 +234,11 @@ class Block:
         return len(self._firsts) - 1 if self._firsts is not None else len(self._ends) - 1
 
     @property
+    def length(self) -> int:
+        """Its bytes."""
+        return len(self._data)
+
+    @property
     def size(self) -> int:
         """The memory it takes once all of it is understood, more or less."""
         return len(self._data) + self._facts_size

@@ -85,9 +85,15 @@ class Disk:
         """Return a file as memory of one's own: what is written to it never reaches the file."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
+            if not os.fstat(descriptor).st_size:
+                return b""  # of which there is no map
             return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
         finally:
             os.close(descriptor)
+
+    def length(self, path: str) -> int:
+        """Return how long a file is."""
+        return os.stat(path).st_size
 
     def entries(self, path: str) -> Iterator[tuple[str, bool]]:
         """Yield the names in a directory, and whether each is one itself."""

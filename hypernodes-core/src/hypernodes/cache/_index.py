@@ -47,6 +47,7 @@ class Holder:
         writers: The hosts that wrote it.
         end: Where the next block would begin.
         check: The digest of its table of keys, once it is a segment.
+        foreign: Whether its directory was signed with a key that this user does not hold.
         number: What an index calls it.
     """
 
@@ -66,6 +67,7 @@ class Holder:
         self.writers: list[str] = []
         self.end = 0
         self.check = b""
+        self.foreign = False
         self.number = -1
         self.keys: bytearray | None = bytearray()  # the records of its table, until it is sealed
         self._fresh: list[bytes] = []  # records of the table that no index has taken yet
@@ -167,10 +169,9 @@ def read_directory(holder: Holder, data: bytes, check: Check) -> None:
     Raises:
         Unreadable: If it is not what was written.
     """
-    start = 2 + int.from_bytes(data[:2], "big")
-    body = data[start:]
+    body = data[2 + int.from_bytes(data[:2], "big") :]
     try:
-        verdict = check(_under_tag(holder.id, body), data[2:start])
+        verdict = verdict_on_directory(holder.id, data, check)
         foreign = False
     except Foreign:
         verdict, foreign = False, True
@@ -186,7 +187,18 @@ def read_directory(holder: Holder, data: bytes, check: Check) -> None:
         holder.end, holder.starts = ends[-1], array("Q", ends[:-1])
         holder.nodes = {where: unpacked("I", numbers) for where, numbers in nodes.items()}
         holder.notes = [] if foreign else [Notes.checked(*each) for each in said]
+    holder.foreign = foreign
     holder.keys = None
+
+
+def verdict_on_directory(holder_id: str, data: bytes, check: Check) -> bool | None:
+    """Return whether somebody this user knows vouches for a directory; ``None`` where it is not what was written.
+
+    Raises:
+        Foreign: If another key signed it.
+    """
+    start = 2 + int.from_bytes(data[:2], "big")
+    return check(_under_tag(holder_id, data[start:]), data[2:start])
 
 
 def _under_tag(holder_id: str, body: bytes) -> bytes:
@@ -337,7 +349,7 @@ class Index:
     def place(self, holder_id: str, number: int) -> tuple[Holder, int] | None:
         """Return where a block is now; ``None`` where it is gone."""
         holder = self.holders.get(holder_id)
-        if holder is not None:
+        if holder is not None and number < len(holder.starts):
             return holder, number
         place = self.moved.get(holder_id, {}).get(number)
         return None if place is None else self.place(place[0].id, place[1])

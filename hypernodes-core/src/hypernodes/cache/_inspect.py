@@ -9,7 +9,8 @@ import attrs
 
 from hypernodes._hashing import digest
 from hypernodes.cache._blocks import Foreign
-from hypernodes.cache._gc import size_of
+from hypernodes.cache._faults import StoreError
+from hypernodes.cache._gc import is_ours, objects_of, of_others, size_of, size_on
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import JOURNALS, OBJECTS, SEGMENTS, parsed
 from hypernodes.cache._reader import read_table
@@ -61,6 +62,11 @@ class Described:
         objects: How many large values lie on their own.
         waiting: How many blobs will be deleted.
         nodes: How many results there are, by pipeline and node.
+        waiting_bytes: Bytes of the blobs that will be deleted, as far as the store can tell.
+        foreign: How many results other keys signed, as far as that can be told: they are not used here.
+        foreign_files: In how many segments and journals these are.
+        foreign_bytes: Bytes of these, which are among those that count.
+        damaged: How many segments can never be read again; a collection removes them.
     """
 
     bytes: int
@@ -69,6 +75,11 @@ class Described:
     objects: int
     waiting: int
     nodes: dict[tuple[str, str], int]
+    waiting_bytes: int = 0
+    foreign: int = 0
+    foreign_files: int = 0
+    foreign_bytes: int = 0
+    damaged: int = 0
 
 
 @attrs.frozen
@@ -80,7 +91,7 @@ class Verified:
         results: How many results are in them.
         objects: How many large values are what was written.
         bytes: Bytes that were read.
-        foreign: How many blocks other keys signed, which cannot be verified here.
+        foreign: How many blocks, and segments without a directory, other keys signed, which cannot be verified here.
         problems: What is wrong, blob by blob; what concerns a result only costs its being computed again.
     """
 
@@ -172,10 +183,23 @@ def described(cache: StoredCache) -> Described:
     """Return what a cache takes."""
     holders = cache.catalog.index.holders.values()
     segments = sum(parsed(holder.name) is not None for holder in holders)
-    objects = {name for holder in holders for of_block in holder.objects.values() for name in of_block}
     there = {*cache.store.list(SEGMENTS), *cache.store.list(OBJECTS)}
-    waiting = len(there.intersection(cache.catalog.index.condemned))
-    return Described(size_of(cache), segments, len(holders) - segments, len(objects), waiting, cache.nodes())
+    index = cache.catalog.index
+    waiting = [name for name in there if name in index.condemned or ((said := parsed(name)) is not None and said.holder_id in index.gone)]
+    others = of_others(cache)
+    return Described(
+        bytes=size_of(cache) + others.bytes,
+        segments=segments,
+        journals=len(holders) - segments,
+        objects=len(objects_of(holders)),
+        waiting=len(waiting),
+        nodes=cache.nodes(),
+        waiting_bytes=sum(size_on(cache.store, name) for name in waiting),
+        foreign=others.results,
+        foreign_files=len(others.names),
+        foreign_bytes=others.bytes,
+        damaged=sum(is_ours(cache, name) for name in cache.catalog.unreadable if name not in waiting),
+    )
 
 
 def verified(cache: StoredCache) -> Verified:
@@ -191,7 +215,13 @@ class _Verification:
 
     def run(self) -> Verified:
         index = self.cache.catalog.index
-        for name in sorted(self.cache.store.list(SEGMENTS)):
+        self.problems, self.cache.lost = self.cache.lost, []
+        try:
+            names = sorted(self.cache.store.list(SEGMENTS))
+        except StoreError as error:
+            self.problems.append(str(error))
+            names = []
+        for name in names:
             said = parsed(name)
             holder = None if said is None else index.holders.get(said.holder_id)
             if said is not None and said.holder_id in index.gone:
@@ -199,7 +229,7 @@ class _Verification:
             if said is None:
                 self.problems.append(f"{name}: this is no segment's name")
             elif holder is None:
-                self.problems.append(f"{name}: its directory cannot be read; the results in it are computed again")
+                self._unreadable(name)
             else:
                 self._segment(holder, said.blocks, said.blocks + said.table)
         for holder in index.holders.values():
@@ -210,12 +240,21 @@ class _Verification:
             self._object(each)
         return Verified(self.blocks, self.results, self.objects, self.bytes, self.foreign, tuple(self.problems))
 
+    def _unreadable(self, name: str) -> None:
+        ours = name not in self.cache.catalog.unreadable or is_ours(self.cache, name)
+        if ours:
+            cure = "; `hypernodes cache gc` removes it, and keeps what is whole" if name in self.cache.catalog.unreadable else ""
+            self.problems.append(f"{name}: its directory cannot be read; the results in it are computed again{cure}")
+        else:
+            self.foreign += 1
+
     def _segment(self, holder: Holder, start: int, end: int) -> None:
         try:
             read_table(self.cache.store.get(holder.name, start, end), holder)
             self.bytes += end - start
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-            self.problems.append(f"{holder.name}: its table of keys: {error}")
+            if not holder.foreign:  # of theirs nobody here can tell whether what the directory says of the table is right
+                self.problems.append(f"{holder.name}: its table of keys: {error}; `hypernodes cache gc` writes it anew")
         self._blocks(holder)
 
     def _blocks(self, holder: Holder) -> None:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from hypernodes._hashing import digest
-from hypernodes.cache._blocks import HEAD, Block, Check, Foreign, Unreadable, place_of, size_of, understanding
+from hypernodes.cache._blocks import HEAD, MAGIC, Block, Check, Foreign, Unreadable, place_of, size_of, understanding
 from hypernodes.cache._index import Holder
 from hypernodes.cache._tables import Table
 
@@ -15,6 +15,7 @@ AT_HAND: Final = 32 << 20  # bytes of memory that blocks at hand may take
 STRETCHES: Final = 2  # stretches of bytes that stay at hand where each request takes its time
 _SHORTEST: Final = 1 << 18  # bytes of a stretch
 _LONGEST: Final = 8 << 20
+_MOST_LOST: Final = 32  # blocks in a row that may be damaged before one that is found again
 
 
 class Reader:
@@ -121,3 +122,49 @@ def blocks_after(store: Any, name: str, holder: Holder, check: Check) -> list[tu
         found.append((block, length))
         place += length
     return found
+
+
+def whole_blocks(data: bytes, holder_id: str, number: int, check: Check) -> tuple[list[tuple[int, Block]], int]:
+    """Return the whole blocks among bytes that may be damaged, with their numbers, and how many bytes before the last are none.
+
+    Args:
+        data: The bytes.
+        holder_id: The id of their holder.
+        number: The number that the first block there may have.
+        check: Says whose it is; see ``Block``.
+    """
+    found: list[tuple[int, Block]] = []
+    place = end = lost = 0
+    while (place := data.find(MAGIC, place)) >= 0:
+        known = _block_at(data, place, holder_id, number, check)
+        if known is None:
+            place += 1
+            continue
+        number, block, length = known
+        found.append((number, block))
+        lost += place - end
+        place = end = place + length
+        number += 1
+    return found, lost
+
+
+def _block_at(data: bytes, place: int, holder_id: str, number: int, check: Check) -> tuple[int, Block, int] | None:
+    """Return the number, the block and the length of what begins at a place, if that is a whole block; ``None`` if not."""
+    try:
+        length = size_of(data[place : place + HEAD.size])
+    except Unreadable:
+        return None
+    if place + length > len(data):
+        return None
+    for each in range(number, number + _MOST_LOST):
+        try:
+            block = Block(place_of(holder_id, each), data[place : place + length], check)
+            for position in range(len(block)):
+                block.entry(position, None)
+            assert block.notes is not None  # noqa: S101 - which is to be understood as well
+        except Foreign:
+            break
+        except Exception:  # noqa: BLE001, S112 - it has another number, or is damaged
+            continue
+        return each, block, length
+    return None

@@ -23,7 +23,7 @@ RATE: Final = 2_000_000  # bytes a second that a transfer may be expected to rea
 
 KINDS: Final = ("get", "put", "list", "delete", "put_new")
 # Methods of local stores, and what they count as.
-_EXTRAS: Final = {"append": "put", "seal": "put", "map": "get", "stamp": "list", "left_over": "list"}
+_EXTRAS: Final = {"append": "put", "seal": "put", "map": "get", "stamp": "list", "left_over": "list", "blob_size": "get"}
 
 Hook = Callable[[str, str, str], object]
 

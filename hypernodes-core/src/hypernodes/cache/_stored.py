@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hypernodes._hashing import digest
+from hypernodes._messages import listed
 from hypernodes.cache import _stored_pieces
 from hypernodes.cache._blocks import Apart, Block, Foreign, Notes, Unreadable
-from hypernodes.cache._catalog import Catalog
+from hypernodes.cache._catalog import Catalog, Damage
 from hypernodes.cache._index import Holder
 from hypernodes.cache._names import OBJECTS, host, user_folder
 from hypernodes.cache._outbox import Outbox
@@ -24,6 +26,7 @@ from hypernodes.cache.entry import Entry
 from hypernodes.cache.opened import NODE_HISTORY, Cache
 from hypernodes.cache.store import CacheStore, LocalStore
 from hypernodes.cache.trust import Verdict, keyring_for
+from hypernodes.errors import CacheWarning
 
 if TYPE_CHECKING:
     from hypernodes.cache._gc import Collected
@@ -70,6 +73,9 @@ class StoredCache(Cache):
         self.outbox = Outbox(Writer(self.store, journals, self.keys.tag, self.host), self.catalog, self.store, self.fault)
         self._index = self.catalog.index
         self._noted: str | None = None
+        self._damage_told: set[str] = set()
+        self._saved: set[str] = set()  # ids of damaged journals of which everything that is whole is kept
+        self.lost: list[str] = []  # what could not be read of journals that were left behind, until somebody asks
         self.used: set[tuple[str, int]] = set()  # blocks that were used: ids of their holders, and numbers
 
     def __len__(self) -> int:
@@ -322,7 +328,7 @@ class StoredCache(Cache):
 
         try:
             if size_of(self) > self.max_size:
-                self.collect(max_size=self.max_size * 9 // 10)  # and some more, so that it is not asked for again at once
+                self.collect(max_size=self.max_size - self.max_size // 50)  # and some more, so that it is not asked for again at once
         except Exception as error:  # noqa: BLE001 - as above
             self.fault("make room", error)
 
@@ -348,15 +354,56 @@ class StoredCache(Cache):
         if self.journals is not None:
             self.journals.begin_run()
         left, useless = self.refresh_index()
+        damaged = list(self.catalog.damaged.values())
+        if damaged:
+            self._tell_damage(damaged)
         if self.read_only:
             return
         for each in left:
-            self.outbox.adopt(each)
+            damage = self.catalog.damaged.get(each.name)
+            if damage is None or self._save(damage):
+                self.outbox.adopt(each)
         if useless and self.journals is not None:
             try:
                 self.journals.delete(useless)
             except Exception as error:  # noqa: BLE001 - they only take room
                 self.fault("write", error)
+
+    def _save(self, damage: Damage) -> bool:
+        """Keep what stands behind a damaged part of a journal; return whether that is done."""
+        from hypernodes.cache._merged import Merged
+
+        if damage.holder.id in self._saved:
+            return True
+        try:
+            segment = Merged(self)
+            for number, block in damage.blocks:
+                segment.add(block, block.time, [(damage.holder.id, number)], frozenset())
+            holder = segment.put(time.time_ns() // 1000, Notes())
+        except Exception as error:  # noqa: BLE001 - the journal stays, for the next run
+            self.fault("write", error)
+            return False
+        self._saved.add(damage.holder.id)
+        with self.outbox.lock:
+            self._index.take(holder)
+        return True
+
+    def _tell_damage(self, damaged: Sequence[Damage]) -> None:
+        """Say once what could not be read of journals; a verification says it again."""
+        said = [
+            f"{each.holder.name}: {each.bytes:,} bytes in the middle are not what was written; the results in them are computed again"
+            for each in damaged
+        ]
+        self.lost += [each for each in said if each not in self.lost]
+        new = [each for each in damaged if each.holder.id not in self._damage_told]
+        self._damage_told.update(each.holder.id for each in new)
+        if new:
+            lost = sum(each.bytes for each in new)
+            text = (
+                f"{self.label}: {lost:,} bytes of what killed runs left behind are damaged and could not be read "
+                f"({listed((each.holder.name for each in new), limit=3)}); results in them are computed again"
+            )
+            warnings.warn(text, CacheWarning, stacklevel=2)
 
     def refresh_index(self) -> tuple[list[Holder], list[str]]:
         """Learn what others have written; see ``Catalog.refresh``."""

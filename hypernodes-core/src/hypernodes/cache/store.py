@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from hypernodes.cache._disk import Disk
+from hypernodes.cache._faults import StoreError
+from hypernodes.cache._names import JOURNALS, OBJECTS, SEGMENTS
 
 _MARKS: Final = {  # files of ours that are no blobs
     "CACHEDIR.TAG": "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of HyperNodes.\n",
@@ -201,11 +203,34 @@ class LocalStore:
             missing.append(folder)
             folder = os.path.dirname(folder)
         for each in reversed(missing):
-            self._disk.make_folder(each)
+            try:
+                self._disk.make_folder(each)
+            except (FileExistsError, NotADirectoryError):
+                self._refuse_file(each)
+                raise
             self._disk.sync_folder(os.path.dirname(each))
             if each == self._root:
                 for mark, text in _MARKS.items():
                     self._write_mark(f"{each}/{mark}", text)
+
+    def _refuse_file(self, path: str) -> None:
+        """Say which file is where a directory should be.
+
+        Raises:
+            StoreError: If it is the root, or above it.
+            NotADirectoryError: If it is below.
+        """
+        while path != os.path.dirname(path):
+            try:
+                self._disk.changed(path)
+            except _NO_BLOB:
+                path = os.path.dirname(path)
+                continue
+            if self._disk.is_folder(path):
+                return
+            msg = f"{path} is a file, not a directory; fix: move it away, or give the cache another path"
+            inside = path.startswith(f"{self._root}/")  # then what lies beside it is of use all the same
+            raise NotADirectoryError(msg) if inside else StoreError(msg)
 
     def _write_mark(self, path: str, text: str) -> None:
         descriptor = self._disk.create(path)
@@ -244,7 +269,11 @@ class LocalStore:
                     yield from self._names(full)
                 elif full not in _MARKS:
                     yield full
-        except _NO_BLOB:
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            # Any other file is a blob, and nothing is below it.
+            self._refuse_file(f"{self._root}/{folder}" if f"{folder}/" in (SEGMENTS, JOURNALS, OBJECTS) else self._root)
             return
 
     def delete(self, names: Iterable[str]) -> None:
@@ -252,6 +281,17 @@ class LocalStore:
         for name in names:
             with contextlib.suppress(*_NO_BLOB):
                 self._disk.unlink(f"{self._root}/{name}")
+
+    def blob_size(self, name: str) -> int:
+        """Return how many bytes a blob has.
+
+        Raises:
+            KeyError: If there is none of that name.
+        """
+        try:
+            return self._disk.length(f"{self._root}/{name}")
+        except _NO_BLOB:
+            raise KeyError(name) from None
 
     def stamp(self, prefix: str) -> object:
         """Return what stays the same while names below a prefix do; ``None`` where that cannot be said."""
