@@ -124,19 +124,23 @@ class TestSeqEngine(EngineSuite):
         return SeqEngine()
 
 
-class TestPoolDriver(EngineSuite):
+class _PoolDriver(EngineSuite):
     def make_engine(self) -> Engine:
         return NodesOnThreads()
 
 
-class TestCoroutineDriver(EngineSuite):
+class _CoroutineDriver(EngineSuite):
     def make_engine(self) -> Engine:
         return NodesAsCoroutines()
 
 
-class TestBlocksOnThreads(EngineSuite):
+class _BlocksOnThreads(EngineSuite):
     def make_engine(self) -> Engine:
         return BlocksOnThreads()
+
+
+if os.environ.get("HYPERNODES_ENGINES") == "all":  # HyperNodesEngine does the same with the same drivers
+    TestPoolDriver, TestCoroutineDriver, TestBlocksOnThreads = _PoolDriver, _CoroutineDriver, _BlocksOnThreads
 
 
 class TestPackedEngine(EngineSuite):

@@ -19,7 +19,19 @@ from typing import Any
 
 import hypernodes
 import pytest
-from hypernodes import Engine, EngineCapabilities, Pipeline, PipelineCallback, SeqEngine, ValueSummary, events, hookimpl, node
+from hypernodes import (
+    Engine,
+    EngineCapabilities,
+    HyperNodesEngine,
+    MemoryCache,
+    Pipeline,
+    PipelineCallback,
+    SeqEngine,
+    ValueSummary,
+    events,
+    hookimpl,
+    node,
+)
 from hypernodes._calls import BlockResult
 from hypernodes._drive import adrive, drive_pool
 from hypernodes._resolve import prepare
@@ -786,3 +798,31 @@ def test_logging(caplog: pytest.LogCaptureFixture) -> None:
     ]  # fmt: skip
     assert "ERROR check item 1 failed: ValueError: -1 is negative" in lines
     assert lines[-1].startswith("INFO map p finished in ")
+
+
+@pytest.mark.parametrize("shape", ["flat", "nested", "nested-on-its-own-engine"])
+@pytest.mark.parametrize("how", ["seq", "seq-cached", "async", "threaded", "nodes-threaded"])
+def test_what_is_interrupted_has_its_ends(how: str, shape: str) -> None:
+    def stop(x: int) -> int:
+        if x == 2:
+            raise KeyboardInterrupt
+        return x
+
+    engines = {
+        "async": lambda: HyperNodesEngine(map_executor="async"),
+        "threaded": lambda: HyperNodesEngine(map_executor="threaded", max_workers=2),
+        "nodes-threaded": lambda: HyperNodesEngine(node_executor="threaded", max_workers=2),
+    }
+    engine = engines.get(how, SeqEngine)()
+    listener = Listener()
+    settings = {"engine": engine, "callbacks": [listener], "cache": MemoryCache() if how == "seq-cached" else None}
+    inner = Pipeline([node(output_name="y")(stop), node(output_name="z", name="after")(lambda y: y)], name="inner")
+    if shape == "flat":
+        pipeline, inputs = inner.with_engine(engine).with_callbacks([listener]).with_cache(settings["cache"]), {"x": range(4)}
+    else:
+        own = {"engine": SeqEngine()} if shape == "nested-on-its-own-engine" else {}
+        within = inner.as_node(input_mapping={"xs": "x"}, output_mapping={"z": "zs"}, map_over="xs", **own)
+        pipeline, inputs = Pipeline([within], name="outer", **settings), {"xs": [[0, 1], [1, 2, 3], [5]]}
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.map(inputs, map_over=list(inputs))
+    assert problems(listener.events) == []

@@ -329,6 +329,9 @@ class Block:
                         value = function(*args[:positional], **dict(zip(site.names[positional:], args[positional:], strict=True)))  # type: ignore[misc]
                 except Exception as raised:  # noqa: BLE001 - a node may raise anything
                     error = raised
+                except BaseException:
+                    self._cut_short(site, item, 1)
+                    raise
                 end = perf_counter()
                 seconds = end - start
                 self.seconds[index] += seconds
@@ -371,18 +374,20 @@ class Block:
                     self.frames.entered(site, item)
                 if site.wanted:
                     self._starting(site, item)
-                if len(args) == site.positional:
-                    value, error, started, seconds = called(site.function, args)
-                    if error is None and site.out >= 0:
-                        self.seconds[index] += seconds
-                        self.values[site.out][item] = value
-                        self._settle(site, item, 1, started, seconds)
-                        continue
-                    keywords = None
-                else:
+                keywords = None
+                if len(args) != site.positional:
                     keywords = dict(zip(site.names[site.positional :], args[site.positional :], strict=True))
                     del args[site.positional :]
+                try:
                     value, error, started, seconds = called(site.function, args, keywords)
+                except BaseException:
+                    self._cut_short(site, item, 1)
+                    raise
+                if error is None and site.out >= 0 and keywords is None:
+                    self.seconds[index] += seconds
+                    self.values[site.out][item] = value
+                    self._settle(site, item, 1, started, seconds)
+                    continue
                 self._out += 1
                 self.done(Call(site, item, site.function, args, keywords, index=self.frames.index(item)), value, error, started, seconds)  # type: ignore[arg-type]
             elif self.opened < self.size:
@@ -612,15 +617,18 @@ class Block:
 
     def broke_off(self, call: Call) -> None:
         """Tell that a call was cut short because the run ends."""
-        site = call.site
-        if not call.attempt or site.inner is not None or not site.wanted & events.ERROR:
-            return
-        error = RunEndedError("the run ended before the node did")
         for item in call.item if type(call.item) is list else (call.item,):
-            index = self.frames.index(item)
+            self._cut_short(call.site, item, call.attempt)
+
+    def _cut_short(self, site: Site, item: int, attempt: int) -> None:
+        index = self.frames.index(item)
+        if site.inner is not None:
+            if attempt and site.wanted & events.NESTED_END:
+                self.frames.tell(events.NESTED_END, self.job.key, site.index, index, self.outer, time(), 1, 0.0)
+        elif attempt and site.wanted & events.ERROR:
             path = self.outer if index is None else (*self.outer, index)
-            failure = NodeFailure(site.id, self.job.pipeline, path, {}, error, call.attempt)
-            self.frames.tell(events.ERROR, self.job.key, site.index, index, self.outer, time(), call.attempt, failure)
+            failure = NodeFailure(site.id, self.job.pipeline, path, {}, RunEndedError("the run ended before the node did"), attempt)
+            self.frames.tell(events.ERROR, self.job.key, site.index, index, self.outer, time(), attempt, failure)
 
     def close(self) -> None:
         """End what a failure left open, so that every start that was told has its end."""

@@ -294,11 +294,16 @@ async def _in_helper(helpers: Executor, call: Call, site: Site) -> Outcome:
 def _run_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
     """Run a nested pipeline in this thread, or on its own engine."""
     nested = Nested(call, args)
-    if call.job.engine is not None:
-        return nested.gathered(call.job.engine.run_inner(nested.block))
     now = _HERE.get()
-    maps = now.maps if now is not None and call.step.mapped else None
-    return nested.gathered(drive(nested.block) if maps is None else maps(nested.block))
+    run = now.maps if now is not None and call.step.mapped else None
+    if call.job.engine is not None:
+        run = call.job.engine.run_inner
+    try:
+        result = drive(nested.block) if run is None else run(nested.block)
+    except BaseException:
+        nested.broke_off()
+        raise
+    return nested.gathered(result)
 
 
 async def _arun_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
@@ -312,13 +317,16 @@ async def _arun_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
         return await asyncio.get_running_loop().run_in_executor(None, copy_context().run, _run_nested, call, args)
     nested = Nested(call, args)
     most = now.most if now is not None and call.step.mapped else 1
-    if now is None or most == 1:
-        return nested.gathered(await adrive(nested.block, most))
-    below = _HERE.set(attrs.evolve(now, most=1))
+    below = None if now is None or most == 1 else _HERE.set(attrs.evolve(now, most=1))
     try:
-        return nested.gathered(await adrive(nested.block, most))
+        result = await adrive(nested.block, most)
+    except BaseException:
+        nested.broke_off()
+        raise
     finally:
-        _HERE.reset(below)
+        if below is not None:
+            _HERE.reset(below)
+    return nested.gathered(result)
 
 
 # -- the three drivers ----------------------------------------------------------------------------------------------
@@ -328,6 +336,7 @@ def drive(block: Block, call: Callable[[Call], Outcome] = perform) -> BlockResul
     """Run a block in this thread, one call after another: earliest item first, in the order of the program."""
     start = perf_counter()
     ready, done = block.ready, block.done
+    calls: list[Call] = []
     try:
         if block.straight and call is perform and ((now := _HERE.get()) is None or now.apart is None):
             if block.demand is None:
@@ -337,10 +346,13 @@ def drive(block: Block, call: Callable[[Call], Outcome] = perform) -> BlockResul
             return block.result(seconds=perf_counter() - start)
         while (calls := ready(1)) or block.waits:
             if calls:
-                done(calls[0], *call(calls[0]))
+                outcome = call(calls[0])
+                done(calls.pop(), *outcome)
             else:
                 block.await_others(WAIT_S)
     except BaseException:
+        for cut_short in calls:
+            block.broke_off(cut_short)
         block.close()
         raise
     return block.result(seconds=perf_counter() - start)

@@ -75,6 +75,10 @@ class Nested:
         if self.step.mapped and self.job.wanted[0] & kind:
             self.tell(kind, self.job.key, ~0, None, self.block.outer, perf_counter() + events.EPOCH, 1, first)
 
+    def broke_off(self) -> None:
+        """Tell that it was cut short because the run ends."""
+        self._map(events.MAP_END, perf_counter() - self._started)
+
     def gathered(self, result: BlockResult) -> InnerResult:
         """Return what became of it: one value per output, lists where it is mapped."""
         try:

@@ -210,12 +210,21 @@ class _Home:
 
     def __init__(self, most: int) -> None:
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, name="hypernodes-async", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="hypernodes-async", daemon=True)
         self.helpers = Threads(most, "hypernodes-async-helper")
         self.process = os.getpid()
         self._room = asyncio.Semaphore(most)
         self._stopped = threading.Lock()
         self.thread.start()
+
+    def _run(self) -> None:
+        """Run the loop until it is stopped, whatever is raised in it: ``SystemExit`` of a call goes to whoever waits for the call."""
+        while True:
+            try:
+                self.loop.run_forever()
+            except (KeyboardInterrupt, SystemExit):
+                continue
+            return
 
     def start(self, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Start a coroutine on the loop, in the context of this thread."""
