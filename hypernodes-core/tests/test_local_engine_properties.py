@@ -74,7 +74,7 @@ def comparable(value: Any) -> Any:
 
 
 @SOME
-@given(graphs(failing=True), st.booleans())
+@given(graphs(failing=False), st.booleans())  # where something fails, what was made besides is a matter of chance
 def test_what_the_cache_has(drivers: list[Engine], graph: tuple[Graph, Maker], disk: bool) -> None:
     """One engine finds everything that another has kept, under the same names."""
     spec, maker = graph

@@ -205,7 +205,8 @@ class Execution:
                     expected += 1
                     continue
                 if result.failure is not None and not in_order:
-                    self._taken(result)
+                    yield self._taken(result)
+                    return
                 waiting[result.index] = result
                 while expected in waiting:
                     yield self._taken(waiting.pop(expected))

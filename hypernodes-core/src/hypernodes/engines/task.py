@@ -374,6 +374,7 @@ def again_elsewhere(data: bytes) -> Any:
         WorkerLostError: If the process ends without a result.
         Exception: What a node raises.
     """
+    import os
     import subprocess
     import sys
     import tempfile
@@ -384,7 +385,9 @@ def again_elsewhere(data: bytes) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         task, out = Path(folder, "task"), Path(folder, "out")
         task.write_bytes(data)
-        done = subprocess.run([sys.executable, "-m", "hypernodes.worker", task, out], check=False)  # noqa: S603 - this interpreter
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-m", "hypernodes.worker", task, out]
+        done = subprocess.run(command, check=False, env=environment)  # noqa: S603 - this interpreter
         if not out.exists():
             msg = f"the process ended with {ending(done.returncode)}"
             raise WorkerLostError(msg)
