@@ -45,10 +45,9 @@ def test_it_can_be_called(capsys: pytest.CaptureFixture[str]) -> None:
     from hypernodes.demo import main
 
     assert main("escape html?") == 0
-    assert main(argv=["escape", "html"]) == 0
-    first, second = re.findall(r"^escape html\?\n\n(.*)$", capsys.readouterr().out, re.MULTILINE)
-    assert first == second
+    (first,) = re.findall(r"^escape html\?\n\n(.*)$", capsys.readouterr().out, re.MULTILINE)
     assert first.endswith("html.escape")
+    assert first in demo("escape", "html")
 
 
 def counts(table: str) -> dict[str, tuple[int, int]]:
