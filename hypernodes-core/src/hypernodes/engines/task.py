@@ -386,7 +386,7 @@ def again_elsewhere(data: bytes) -> Any:
         task, out = Path(folder, "task"), Path(folder, "out")
         task.write_bytes(data)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        command = [sys.executable, "-m", "hypernodes.worker", task, out]
+        command = [sys.executable, "-m", "hypernodes.worker", str(task), str(out)]
         done = subprocess.run(command, check=False, env=environment)  # noqa: S603 - this interpreter
         if not out.exists():
             msg = f"the process ended with {ending(done.returncode)}"
