@@ -310,6 +310,34 @@ def test_a_run_inside_a_pool_does_not_wait_for_itself() -> None:
         assert Pipeline([outer], engine=engine).map({"x": [1, 2]}, map_over="x") == [{"y": 2}, {"y": 4}]
 
 
+def test_pipelines_nested_over_and_over_on_one_event_loop_never_wait_for_each_other() -> None:
+    with AsyncExecutor(40) as executor:
+        pipeline = Pipeline([node(output_name="y")(lambda x: x + 1)])
+        for _ in range(2):
+            pipeline = Pipeline([pipeline.as_node(map_over="x", engine=HyperNodesEngine(map_executor=executor))])
+        rows = pipeline.with_engine(HyperNodesEngine(map_executor=executor)).map({"x": [[[1, 2], [3]]] * 40}, map_over="x")
+    assert rows == [{"y": [[2, 3], [4]]}] * 40
+
+
+def test_a_run_that_fails_waits_for_what_runs_in_threads_of_the_caller() -> None:
+    over = []
+
+    def each(x: int) -> int:
+        if x == 0:
+            raise ValueError("refused")
+        time.sleep(0.1)
+        over.append(x)
+        return x
+
+    with ThreadPoolExecutor(4) as threads, pytest.raises(ValueError, match="refused"):
+        try:
+            Pipeline([node(output_name="y")(each)], engine=HyperNodesEngine(map_executor=threads)).map({"x": range(40)}, map_over="x")
+        finally:
+            known = list(over)
+            time.sleep(0.3)
+            assert over == known  # nothing goes on behind the caller's back
+
+
 # -- AsyncExecutor by itself --------------------------------------------------------------------------------------------
 
 
@@ -979,6 +1007,8 @@ from hypernodes import HyperNodesEngine, Pipeline, node
 @node(output_name="y")
 def work(x: int, folder: str) -> int:
     with open(f"{folder}/pid-{os.getpid()}", "w"): pass
+    if x >= 40:
+        with open(f"{folder}/long-{x}", "w"): pass
     time.sleep(0.02 if x < 40 else 60)
     return x
 
@@ -1009,7 +1039,10 @@ def test_signals_leave_no_orphans_and_keep_what_is_finished(alias: str, number: 
     process = subprocess.Popen([sys.executable, script, tmp_path, alias], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "begin\n"
-    time.sleep(3.0)
+    end = time.perf_counter() + 30
+    while len(list(tmp_path.glob("long-*"))) < 2 and time.perf_counter() < end:
+        time.sleep(0.05)
+    time.sleep(1.5)  # a result waits for a second at most until it is kept
     start = time.perf_counter()
     process.send_signal(number)
     process.communicate(timeout=10)

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar, copy_context
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Executor, Future
 
+T = TypeVar("T")
 GATE_POLL_S = 0.002
 LOOK_S = 0.01  # how often a driver that has other work looks whether another block has made what it waits for
 END_S = 2.0  # for plain functions under way when an event loop gives a run up
@@ -277,9 +278,13 @@ async def _aside(call: Call, site: Site) -> Outcome:
 
 async def _in_helper(helpers: Executor, call: Call, site: Site) -> Outcome:
     """Make a call in a thread beside the event loop; when that is cancelled, it may still end."""
+    return await _ended(helpers.submit(_performed, call, site))
+
+
+async def _ended(made: Future[T]) -> T:
+    """Await what runs in a thread; when that is cancelled, it may still end."""
     import asyncio
 
-    made = helpers.submit(_performed, call, site)
     try:
         return await asyncio.wrap_future(made)
     except asyncio.CancelledError:
@@ -312,9 +317,13 @@ async def _arun_nested(call: InnerCall, args: tuple[Any, ...]) -> InnerResult:
     if call.job.engine is not None:
         if now is None or now.helpers is None:
             return _run_nested(call, args)
-        import asyncio
+        from hypernodes.executors import Threads
 
-        return await asyncio.get_running_loop().run_in_executor(None, copy_context().run, _run_nested, call, args)
+        thread = Threads(1, "hypernodes-nested")  # one of its own: it waits for others, which may need those that there are
+        try:
+            return await _ended(thread.submit(_run_nested, call, args))
+        finally:
+            thread.shutdown(wait=False)
     nested = Nested(call, args)
     most = now.most if now is not None and call.step.mapped else 1
     below = None if now is None or most == 1 else _HERE.set(attrs.evolve(now, most=1))
@@ -470,8 +479,8 @@ async def adrive(block: Block, most: int | Slots, call: Callable[[Call], Any] = 
             news.clear()
             taken, finished[:] = finished[:], []
             while taken:
-                made, task = taken.pop(0)
-                block.done(made, *task.result())
+                outcome = taken[0][1].result()  # one that raises is ended with the others
+                block.done(taken.pop(0)[0], *outcome)
     except BaseException:
         left = [*taken, *finished, *((ready, task) for task, ready in running.items())]
         for task in (waiting := list(running)):

@@ -6,7 +6,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -122,7 +122,13 @@ class Executors:
     def threads(self, name: str) -> Iterator[Executor]:
         """Give threads: the caller's, or some for a run, also where a run starts in one of the caller's, which would wait for itself."""
         if self.given is not None and self.given not in getattr(_INSIDE, "executors", ()):
-            yield Marked(self.given)
+            marked = Marked(self.given)
+            try:
+                yield marked
+            except BaseException:
+                marked.let_end(GRACE_S)
+                raise
+            marked.let_end(None)
             return
         pool = Threads(self.workers, name)
         try:
@@ -144,13 +150,21 @@ class Marked(Executor):
 
     def __init__(self, executor: Any) -> None:
         self._executor = executor
+        self._flying: set[Any] = set()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function in a thread, in the context of this one."""
         import contextvars
 
         context = contextvars.copy_context()
-        return self._executor.submit(_inside, self._executor, context, fn, args, kwargs)
+        future = self._executor.submit(_inside, self._executor, context, fn, args, kwargs)
+        self._flying.add(future)
+        future.add_done_callback(self._flying.discard)
+        return future
+
+    def let_end(self, seconds: float | None) -> None:
+        """Cancel what has not begun, and wait for the rest: the longest that is waited, where that has a limit."""
+        wait([future for future in list(self._flying) if not future.cancel()], seconds)
 
 
 def _inside(executor: Any, context: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

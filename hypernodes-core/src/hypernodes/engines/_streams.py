@@ -95,8 +95,9 @@ class Streams:
         self.tell()
         for index in sorted(self._told):
             recorder = self._kept.get(index)
-            if recorder is not None:
-                self._tell_once(index, recorder)
+            part = None if recorder is None else recorder.ahead()  # a thread that nobody waits for any more may still add to it
+            if part is not None:
+                self._tell_once(index, part)
             ends = Recorder()
             ends.rows = _missing_ends(self._open[index])
             self._replay(ends)

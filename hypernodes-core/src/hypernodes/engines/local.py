@@ -260,7 +260,7 @@ class _OnLoop:
         self._executors = engine.maps if engine.maps.kind == ASYNC else engine.nodes
         self._run_around = engine.around(run)
         self._stack = ExitStack()
-        self._caller = run.execution.request.caller
+        self._caller, self._shared = run.execution.request.caller, run.execution.shared
         self._running: set[Any] = set()
         self._quick: dict[str, bool] = {}
         self._slots = Slots(self._executors.workers)
@@ -301,6 +301,7 @@ class _OnLoop:
             await asyncio.wait(set(self._running), timeout=GRACE_S)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._shared.stop()
         with suppress(Exception):  # the loop may be gone
             self._start(self._let_end).result(2 * GRACE_S)
         self._stack.__exit__(kind, error, trace)
