@@ -28,6 +28,7 @@ from hypernodes.testing import CallbackSuite, EngineSuite
 from hypernodes.testing import _nodes as nodes
 from hypernodes.testing._engines import PackedEngine
 from hypernodes.testing._events import Listener, ValueListener
+from random_graphs import share
 
 SOURCES = str(Path(hypernodes.__file__).parent.parent)
 
@@ -532,11 +533,13 @@ def _failures(folder: Path, code: str, suite: str, make: str, cases: dict[str, s
 
 
 def test_wrong_engines_fail(tmp_path: Path) -> None:
-    assert _failures(tmp_path, WRONG_ENGINES, "EngineSuite", "make_engine", MUST_FAIL) == set(MUST_FAIL.items())
+    cases = share(MUST_FAIL)
+    assert _failures(tmp_path, WRONG_ENGINES, "EngineSuite", "make_engine", cases) == set(cases.items())
 
 
 def test_wrong_callbacks_fail(tmp_path: Path) -> None:
-    assert _failures(tmp_path, WRONG_CALLBACKS, "CallbackSuite", "make_callback", CALLBACKS_MUST_FAIL) == set(CALLBACKS_MUST_FAIL.items())
+    cases = share(CALLBACKS_MUST_FAIL)
+    assert _failures(tmp_path, WRONG_CALLBACKS, "CallbackSuite", "make_callback", cases) == set(cases.items())
 
 
 def test_a_suite_that_makes_nothing_says_what_to_write() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypernodes import DualNode, Pipeline, errors, node, reset_default_config, set_default_config
+from hypernodes import DualNode, Pipeline, SeqEngine, errors, node, reset_default_config, set_default_config
 
 RAN: list[str] = []
 
@@ -676,3 +676,11 @@ def test_every_error_is_in_the_tree_and_has_one_root() -> None:
 )
 def test_users_can_catch_what_python_would_have_raised(kind: type[Exception], builtin: type[Exception]) -> None:
     assert issubclass(kind, builtin)
+
+
+@pytest.mark.parametrize("own", [None, "inner", "middle"])
+def test_unequal_lengths_deep_inside_name_the_whole_path(own: str | None) -> None:
+    inner = Pipeline([fail], name="inner", **({"engine": SeqEngine()} if own == "inner" else {}))
+    middle = Pipeline([inner.as_node(map_over=["x", "k"])], name="middle", **({"engine": SeqEngine()} if own == "middle" else {}))
+    with pytest.raises(errors.MapLengthError, match=r"^nested pipeline 'middle/inner': inputs mapped together"):
+        Pipeline([middle], name="outer").run({"x": [1], "k": [1, 2]})

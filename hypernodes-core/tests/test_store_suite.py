@@ -19,6 +19,7 @@ from hypernodes.cache.remote import FsspecStore
 from hypernodes.cache.store import CacheStore, DictStore, LocalStore
 from hypernodes.errors import OptionError
 from hypernodes.testing.stores import CacheStoreSuite
+from random_graphs import share
 
 SOURCES = str(Path(hypernodes.__file__).parent.parent)
 NUMBERS = itertools.count()
@@ -412,10 +413,11 @@ MUST_FAIL = {  # store -> the test that finds it out
 
 
 def test_wrong_stores_fail(tmp_path: Path) -> None:
+    cases = share(MUST_FAIL)
     making = "    def make_store(self):\n        return {}()\n    def reopen(self, store):\n        return store\n"
-    classes = "".join(f"\nclass Test{name}(CacheStoreSuite):\n{making.format(name)}" for name in MUST_FAIL)
+    classes = "".join(f"\nclass Test{name}(CacheStoreSuite):\n{making.format(name)}" for name in cases)
     (tmp_path / "test_wrong.py").write_text(textwrap.dedent(WRONG_STORES) + classes)
-    chosen = [f"test_wrong.py::Test{name}::{test}" for name, test in MUST_FAIL.items()]
+    chosen = [f"test_wrong.py::Test{name}::{test}" for name, test in cases.items()]
     path = os.pathsep.join(filter(None, [SOURCES, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=out.xml", *chosen],
@@ -427,7 +429,7 @@ def test_wrong_stores_fail(tmp_path: Path) -> None:
         assert case.find("error") is None, f"{case.get('name')} broke down: {done.stdout}"
         if case.find("failure") is not None:
             failed[case.get("classname", "").rpartition(".Test")[2]] = case.get("name", "")
-    assert failed == MUST_FAIL
+    assert failed == cases
 
 
 def test_every_check_has_a_store_that_fails_it() -> None:

@@ -244,13 +244,11 @@ def _holds(callback: PipelineCallback, method: Any) -> bool:
 
 def _package(module: str) -> str | None:
     """Return ``distribution version`` of the package that a module belongs to, if it was installed."""
-    import importlib.metadata
+    from importlib.metadata import version
 
-    top = module.partition(".")[0]
-    if top in ("__main__", "builtins"):
-        return None
+    from hypernodes.identity._distributions import home_of_name
+
     try:
-        names = importlib.metadata.packages_distributions().get(top)
-        return f"{names[0]} {importlib.metadata.version(names[0])}" if names else None
+        return next((f"{name} {version(name)}" for name in sorted(home_of_name(module).distributions)), None)
     except Exception:  # noqa: BLE001 - a broken installation must not hide the message
         return None

@@ -196,7 +196,7 @@ class InnerFast:
     def __call__(self, counts: Counts, *args: Any) -> tuple[Any, ...]:
         step, job = self.step, self.job
         given = dict(zip(self.inputs, args, strict=True))
-        size = explode(step, given)
+        size = explode(step, job.path, given)
         counts[job.key] = counts.get(job.key, 0) + size
         values = map_function(job, frozenset(given), frozenset(step.mapped))(given, counts)
         made = dict(zip((name for name, _ in job.program.outputs), values, strict=True))

@@ -14,17 +14,26 @@ from hypernodes._items import count_items
 from hypernodes._program import InnerStep
 
 
-def explode(step: InnerStep, given: dict[str, Any]) -> int:
+def explode(step: InnerStep, path: tuple[str, ...], given: dict[str, Any]) -> int:
     """Turn the mapped inputs into columns of equal length, in place, and return that length.
 
     Inner inputs that take the same outer value are one axis: they vary together in a product too.
+
+    Args:
+        step: The mapped pipeline.
+        path: Its own id after those of the pipelines around it.
+        given: Its inputs.
+
+    Raises:
+        MapInputError: If a mapped value is not a collection of items.
+        MapLengthError: In ``zip`` mode, if lengths differ.
     """
     first: dict[int, str] = {}
     for name, slot in zip(step.inputs, step.args, strict=True):
         if name in step.mapped:
             first.setdefault(slot, name)
     axes = [name for name in step.mapped if name in first.values()]
-    columns, size = count_items(axes, given, step.mode, f"nested pipeline '{step.id}'")
+    columns, size = count_items(axes, given, step.mode, f"nested pipeline '{'/'.join(path)}'")
     given.update(columns)
     given.update((name, columns[first[slot]]) for name, slot in zip(step.inputs, step.args, strict=True) if name in step.mapped)
     return size
@@ -52,7 +61,7 @@ class Nested:
         given = {name: value for name, value in zip(step.inputs, args, strict=True) if value is not NO_DEFAULT}
         size = 1
         if step.mapped:
-            size = explode(step, given)
+            size = explode(step, self.job.path, given)
         self.block = Block(
             self.job,
             size,

@@ -29,6 +29,11 @@ def many(count: int) -> int:
     return max(1, count * MORE // FEWER)
 
 
+def share(cases: dict[str, str]) -> dict[str, str]:
+    """Return the cases to try: all of them, or every so manyth where a share is taken."""
+    return dict(list(cases.items())[::FEWER])
+
+
 EXAMPLES = settings(
     max_examples=many(120),
     deadline=None,
