@@ -165,21 +165,21 @@ def check(engine: Engine, spec: Graph, maker: Maker, listens: bool, mapped: bool
 
 
 @pytest.mark.parametrize("number", range(4))
-@settings(EXAMPLES, max_examples=many(50))
+@settings(EXAMPLES, max_examples=many(30))
 @given(graphs(failing=False), st.booleans())
 def test_runs(drivers: list[Engine], number: int, graph: tuple[Graph, Maker], listens: bool) -> None:
     check(drivers[number], *graph, listens, False, 5)
 
 
 @pytest.mark.parametrize("number", range(4))
-@settings(EXAMPLES, max_examples=many(50))
+@settings(EXAMPLES, max_examples=many(30))
 @given(graphs(failing=True), st.booleans())
 def test_maps(drivers: list[Engine], number: int, graph: tuple[Graph, Maker], listens: bool) -> None:
     check(drivers[number], *graph, listens, True, 5)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-@settings(EXAMPLES, max_examples=many(25))
+@settings(EXAMPLES, max_examples=many(20))
 @given(graphs(failing=False), st.booleans())
 def test_on_disk(drivers: list[Engine], mapped: bool, graph: tuple[Graph, Maker], listens: bool) -> None:
     """Processes end, files are lost, cut and changed: what comes out is what comes out without a cache."""
