@@ -998,6 +998,115 @@ def test_results_may_come_as_they_are_done(alias: str, parallel: HyperNodesEngin
     assert found[-1] == 0
 
 
+@pytest.mark.parametrize("mapped", [["x"], ["x", "k"], ["k", "x"]])
+@pytest.mark.parametrize("alias", ALIASES)
+def test_what_comes_before_a_source_that_fails_is_made(alias: str, mapped: list[str], parallel: HyperNodesEngine) -> None:
+    def source() -> Iterator[int]:
+        yield from range(5)
+        raise OSError("the source broke")
+
+    pipeline = Pipeline([node(output_name="y")(lambda x, k: x + k)], engine=engine_of(alias, parallel))
+    inputs = {"x": source(), "k": range(9) if "k" in mapped else 0}
+    found: list[int] = []
+
+    with pytest.raises(OSError, match="the source broke"):
+        found.extend(row["y"] for row in pipeline.imap(inputs, map_over=mapped))
+    assert found == [x + (x if "k" in mapped else 0) for x in range(5)]
+
+
+def test_a_list_that_fails_inside_a_nested_map_fails_it() -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise OSError("the source broke")
+
+    inner = Pipeline([node(output_name="y")(lambda x: x)], name="inner").as_node(map_over="x")
+    with pytest.raises(OSError, match="the source broke"):
+        Pipeline([node(output_name="x")(broken), inner]).run({})
+
+
+class OneWay:
+    """Pickles, and never comes back."""
+
+    def __init__(self, first: int, second: int) -> None:
+        self.first = first
+
+    def __reduce__(self) -> Any:
+        return (OneWay, (self.first,))
+
+
+@pytest.mark.parametrize("which", ["map_executor", "node_executor"])
+def test_what_pickles_and_does_not_unpickle_fails_alone(which: str) -> None:
+    @node(output_name="y")
+    def work(x: Any) -> Any:
+        return OneWay(1, 2) if x == 2 else 0
+
+    with HyperNodesEngine(**{which: "parallel"}, max_workers=2) as engine:  # type: ignore[arg-type]
+        pipeline = Pipeline([work], engine=engine)
+        result = pipeline.map({"x": [1, 2, 3, OneWay(1, 2), 5]}, map_over="x", on_error="return")
+    assert [isinstance(row["y"], NodeFailure) for row in result] == [False, True, False, True, False]
+    assert {type(failure.error) for failure in result.failures} == {ResultTransferError}
+    assert all("cannot be unpickled" in str(failure.error) for failure in result.failures)
+    assert "missing 1 required positional argument" in str(result.failures[0].error)
+
+
+def test_a_worker_that_dies_beside_results_that_are_cached(parallel: HyperNodesEngine, tmp_path: Path) -> None:
+    @node(output_name="a")
+    def first(x: int) -> int:
+        return x + 1
+
+    @node(output_name="b")
+    def second(a: int, k: int) -> int:
+        import os
+
+        if a == 3 and k == 1:
+            os._exit(9)
+        return a * 2
+
+    pipeline = Pipeline([first, second], engine=parallel, cache=DiskCache(tmp_path))
+    pipeline.map({"x": [1, 2, 3, 4], "k": 0}, map_over="x")
+    result = pipeline.map({"x": [1, 2, 3, 4], "k": 1}, map_over="x", on_error="return", output_name="b")
+    assert [type(row["b"]) for row in result] == [int, NodeFailure, int, int]
+    (failure,) = result.failures
+    assert (failure.node, type(failure.error)) == ("second", WorkerLostError)
+
+
+def test_two_streams_at_once_both_stop_at_sigterm() -> None:
+    pipeline = Pipeline([node(output_name="y")(lambda x: x)], engine=HyperNodesEngine(map_executor="threaded", max_workers=2))
+    before = signal.getsignal(signal.SIGTERM)
+    first, second = (iter(pipeline.imap({"x": range(1000)}, map_over="x")) for _ in range(2))
+    next(first), next(second)
+    during = signal.getsignal(signal.SIGTERM)
+    assert during != before
+    first.close()  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGTERM) == during
+    second.close()  # type: ignore[attr-defined]
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_failure_builds_no_stateful_object_here(tmp_path: Path) -> None:
+    @stateful
+    class Model:
+        def __init__(self, folder: str) -> None:
+            Path(folder, f"{os.getpid()}").touch()
+
+        def go(self) -> int:
+            return 1
+
+    @node(output_name="y")
+    def work(x: int, model: Any) -> int:
+        if x == 2:
+            raise ValueError(x)
+        return int(model.go())
+
+    with HyperNodesEngine(node_executor="parallel", max_workers=2) as engine:
+        pipeline = Pipeline([work], engine=engine).bind(model=Model(str(tmp_path)))
+        result = pipeline.map({"x": [0, 2]}, map_over="x", on_error="return")
+    assert len(result.failures) == 1
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made
+    assert str(os.getpid()) not in made
+
+
 # -- signals ----------------------------------------------------------------------------------------------------------------
 
 SCRIPT = """

@@ -8,6 +8,7 @@ import itertools
 import os
 import pickle
 import random
+import re
 import threading
 import time
 import traceback
@@ -210,8 +211,9 @@ def test_what_passes_is_tried_again(error: Exception, told: Told) -> None:
     assert told.texts == []
 
 
-def test_a_call_that_does_not_pass_in_time_fails_quietly(told: Told) -> None:
+def test_a_read_that_does_not_pass_in_time_is_a_quiet_miss(told: Told) -> None:
     storage = storage_of(always(lambda: ConnectionError("gone"), "get"))
+    storage.put("b", b"data")
     with pytest.raises(StoreError, match=r"^cache 'far://away': get of 'a' failed: ConnectionError: gone$") as caught:
         storage.get("a")
     assert storage.requests["get"] == ATTEMPTS
@@ -228,7 +230,34 @@ def test_local_stores_are_asked_once(told: Told) -> None:
     with pytest.raises(StoreError):
         storage.get("a")
     assert storage.requests["get"] == 1
-    assert told.texts == []
+    assert len(told.texts) == 1
+
+
+@pytest.mark.parametrize("kind", ["get", "list", "put", "delete"])
+def test_a_store_that_nobody_reaches_is_named_once(told: Told, kind: str) -> None:
+    storage = storage_of(always(lambda: ConnectionRefusedError("refused")))
+    calls = {
+        "get": lambda: storage.get("a"),
+        "list": storage.list,
+        "put": lambda: storage.put("a", b"data"),
+        "delete": lambda: storage.delete(["a"]),
+    }
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            calls[kind]()
+    (text,) = told.texts
+    assert re.fullmatch(r"cache 'far://away' could not be \w+( \w+)? \(ConnectionRefusedError: refused\); results are computed .*", text)
+    assert storage.off is None  # another call may get through
+
+
+def test_a_store_that_stops_answering_is_named_once(told: Told) -> None:
+    storage = storage_of(always(lambda: ConnectionError("gone"), "get"))
+    storage.put("b", b"data")
+    for _ in range(PATIENCE + 1):
+        with pytest.raises(StoreError):
+            storage.get("a")
+    assert len(told.texts) == 1
+    assert "could not be read" in told.texts[0]
 
 
 def test_a_missing_blob_is_a_key_error_whatever_the_store_calls_it() -> None:
@@ -415,7 +444,7 @@ def test_a_store_that_raises_is_named_once_and_given_up(told: Told) -> None:
             storage.get("a")
     assert storage.requests["get"] == PATIENCE
     assert told.texts == [
-        "cache 'far://away' failed at get (ZeroDivisionError: a bug); results are computed instead, and are right all the same"
+        "cache 'far://away' failed at get of a (ZeroDivisionError: a bug); results are computed instead, and are right all the same"
     ]
     storage.put("a", b"data")
 

@@ -187,6 +187,50 @@ def test_an_empty_large_value_is_a_damaged_one(tmp_path: Path) -> None:
     assert len(told) == 1
 
 
+def test_a_directory_in_place_of_a_large_value(tmp_path: Path) -> None:
+    big = node(output_name="big", name="big")(lambda x: bytes([x]) * 300_000)
+    Pipeline([big], cache=again(tmp_path)).run({"x": 1})
+    (path,) = (tmp_path / "objects").iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.warns(CacheWarning, match=rf"objects/{path.name}") as told:  # which says what to look at
+        assert Pipeline([big], cache=again(tmp_path)).run({"x": 1})["big"] == b"\1" * 300_000
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("how", ["invalidate", "clear"])
+@pytest.mark.parametrize("skew", [600, -600])
+def test_what_is_forgotten_is_forgotten_whatever_the_clocks_say(
+    how: str, skew: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made a result and whoever forgets it may be machines with different clocks."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + skew)
+    monkeypatch.setattr(time, "time_ns", lambda: int((now() + skew) * 1e9))
+    pipeline = Pipeline([first], cache=again(tmp_path))
+    pipeline.run({"x": 1})
+    if skew > 0:
+        monkeypatch.undo()
+    else:  # the one that forgets is ahead
+        monkeypatch.setattr(time, "time", lambda: now() - skew)
+        monkeypatch.setattr(time, "time_ns", lambda: int((now() - skew) * 1e9))
+    setting = again(tmp_path)
+    assert (setting.clear() if how == "clear" else setting.invalidate("first")) == 1
+    monkeypatch.undo()
+    assert len(again(tmp_path)) == 0
+    assert ran(Pipeline([first], cache=again(tmp_path)).run({"x": 1})) == {"first": 1}
+    assert ran(Pipeline([first], cache=again(tmp_path)).run({"x": 1})) == {"first": 0}  # and what is made now is kept
+
+
+def test_a_tilde_stands_for_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert DiskCache("~/c").path == str(tmp_path / "home" / "c")
+    Pipeline([first], cache="~/d").run({"x": 1})
+    assert (tmp_path / "home" / "d" / "CACHEDIR.TAG").exists()
+    assert not (tmp_path / "~").exists()
+
+
 def test_another_process_sees_what_this_one_has_written_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     monkeypatch.setattr("hypernodes.cache._outbox.GROUP_SECONDS", 1000.0)  # however slow the other process is to start
@@ -252,6 +296,7 @@ def test_what_another_key_signed_is_counted_and_not_used(tmp_path: Path, monkeyp
         result = Pipeline([first], cache=again(tmp_path / "c")).map({"x": [1, 2]}, map_over="x")
     assert ran(result) == {"first": 2}
     assert len(told) == 1
+    assert str(told[0].message).startswith("2 results in cache ")
 
 
 def test_a_forked_child_leaves_its_parents_results_alone(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import attrs
 import cloudpickle
 import hypernodes
 import pytest
-from hypernodes.cache import _keys, _signing, trust
+from hypernodes.cache import RemoteCache, _keys, _signing, trust
 from hypernodes.cache.trust import Keyring, Verdict, keyring_for
 from hypernodes.cli._cache_keys import command
 from hypernodes.errors import CacheWarning, ConfigError
@@ -388,17 +388,19 @@ def test_a_key_file_with_something_else_in_it_names_the_line(home):
     key_file(home).parent.mkdir(parents=True)
     key_file(home).write_text(f"{ONE}\nhunter2\n")
     key_file(home).chmod(0o600)
-    with pytest.raises(ConfigError, match=r"cache\.key, line 2: the key is too short") as caught:
-        keyring_for(True)
-    assert "hunter2" not in str(caught.value)
+    with pytest.warns(CacheWarning, match=r"this process alone: .*cache\.key, line 2: the key is too short") as told:
+        assert keyring_for(True).may_pickle  # a cache never fails a run
+    assert "hunter2" not in str(told[0].message)
+    assert "hunter2" in key_file(home).read_text()
 
 
 def test_an_empty_key_file_is_not_written_over(home, monkeypatch):
     monkeypatch.setattr(_keys, "_PATIENCE", 0.0)
     key_file(home).parent.mkdir(parents=True)
     key_file(home).write_bytes(b"\n")
-    with pytest.raises(ConfigError, match="holds no key; delete it"):
-        keyring_for(True)
+    with pytest.warns(CacheWarning, match="this process alone: .* holds no key; delete it"):
+        assert keyring_for(True).may_pickle
+    assert key_file(home).read_bytes() == b"\n"
 
 
 def test_a_link_to_a_key_elsewhere_stays_a_link(home, tmp_path, capsys):
@@ -438,6 +440,14 @@ def test_ci_writes_and_a_laptop_reads(monkeypatch):
     assert not laptop.may_pickle
     assert laptop.reads_plain
     assert laptop.tag(BLOCK)[0] == 0
+
+
+def test_who_can_only_read_is_told_that_forgetting_is_not_signed(monkeypatch):
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    pair(monkeypatch, private=False, public=True)
+    setting = RemoteCache("memory://forgotten")
+    with pytest.warns(CacheWarning, match="is not signed here, so those who only believe what is signed"):
+        setting.invalidate()
 
 
 def test_a_private_key_signs_before_the_ring(monkeypatch):
@@ -539,7 +549,7 @@ def test_nothing_to_say_where_nothing_was_missed():
     keyring = ring(ONE)
     keyring.check(BLOCK, keyring.tag(BLOCK))
     keyring.check(BLOCK, b"\x01short")
-    assert keyring.foreign_note("s3://team/p") is None
+    assert keyring.foreign_note("s3://team/p", 0) is None
 
 
 def test_what_was_missed_is_said_in_one_line():
@@ -548,11 +558,12 @@ def test_what_was_missed_is_said_in_one_line():
     fix = "fix: put it into HYPERNODES_CACHE_KEY"
     keyring.check(BLOCK, other.tag(BLOCK))
     once = f"1 result in s3://team/p was written under another key (id {name}) and was not used; {fix}"
-    assert keyring.foreign_note("s3://team/p") == once
-    keyring.check(BLOCK, other.tag(BLOCK), results=1203)
-    assert keyring.foreign() == {name: 1204}
+    assert keyring.foreign_note("s3://team/p", 1) == once
+    keyring.check(BLOCK, other.tag(BLOCK))
+    assert keyring.foreign() == [name]
     often = f"1,204 results in s3://team/p were written under another key (id {name}) and were not used; {fix}"
-    assert keyring.foreign_note("s3://team/p") == often
+    assert keyring.foreign_note("s3://team/p", 1204) == often
+    assert keyring.foreign_note("s3://team/p", 0) == often.replace("1,204 results", "results")
 
 
 def test_the_fix_fits_root_and_key():
@@ -560,25 +571,25 @@ def test_the_fix_fits_root_and_key():
     local, shared = ring(ONE, local=True), ring()
     for keyring in (local, shared):
         keyring.check(BLOCK, other)
-    assert "fix: add it with `hypernodes cache key import KEYFILE`" in local.foreign_note(".cache")
-    assert "under a key (id" in shared.foreign_note("s3://p")
+    assert "fix: add it with `hypernodes cache key import KEYFILE`" in local.foreign_note(".cache", 1)
+    assert "under a key (id" in shared.foreign_note("s3://p", 3)
     shared.check(BLOCK, b"\x02abcd" + bytes(64))
-    note = shared.foreign_note("s3://p")
+    note = shared.foreign_note("s3://p", 3)
     assert "ids " in note
     assert note.endswith("put them into HYPERNODES_CACHE_KEY, or put their public halves into [tool.hypernodes] cache_public_keys")
     assert "\n" not in note
     unknown = ring(ONE, local=True)
     unknown.check(BLOCK, b"\x02abcd" + bytes(64))
-    assert unknown.foreign_note(".cache").endswith("was not used")  # a local root believes nobody else
+    assert unknown.foreign_note(".cache", 1).endswith("was not used")  # a local root believes nobody else
 
 
 def test_keys_made_up_by_others_do_not_fill_the_memory():
     keyring = ring(ONE)
     for number in range(1, 1001):
         keyring.check(BLOCK, b"\x01" + number.to_bytes(4, "big") + bytes(32))
-    assert sum(keyring.foreign().values()) == 1000
     assert len(keyring.foreign()) <= 18
-    assert len(keyring.foreign_note("s3://p")) < 300
+    assert "others" in keyring.foreign()
+    assert len(keyring.foreign_note("s3://p", 3)) < 300
 
 
 # -- keys stay where they are
@@ -647,7 +658,7 @@ def test_no_error_shows_a_key_not_even_with_the_variables_around_it(monkeypatch,
     fails(lambda: keyring_for(False))
     key_file(home).parent.mkdir(parents=True)
     key_file(home).write_text(f"{ONE}\n{secret}\n")
-    fails(lambda: keyring_for(True))
+    fails(lambda: _keys.read_key_file(key_file(home)))
     for text in errors:
         assert "locals" in text
         assert secret not in text

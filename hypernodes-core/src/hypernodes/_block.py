@@ -616,16 +616,18 @@ class Block:
         return self.frames.tell
 
     def broke_off(self, call: Call) -> None:
-        """Tell that a call was cut short because the run ends."""
+        """Tell that a call was cut short because the run ends; what reads from a cache was never told of."""
+        if not call.attempt:
+            return
         for item in call.item if type(call.item) is list else (call.item,):
             self._cut_short(call.site, item, call.attempt)
 
     def _cut_short(self, site: Site, item: int, attempt: int) -> None:
         index = self.frames.index(item)
         if site.inner is not None:
-            if attempt and site.wanted & events.NESTED_END:
+            if site.wanted & events.NESTED_END:
                 self.frames.tell(events.NESTED_END, self.job.key, site.index, index, self.outer, time(), 1, 0.0)
-        elif attempt and site.wanted & events.ERROR:
+        elif site.wanted & events.ERROR:
             path = self.outer if index is None else (*self.outer, index)
             failure = NodeFailure(site.id, self.job.pipeline, path, {}, RunEndedError("the run ended before the node did"), attempt)
             self.frames.tell(events.ERROR, self.job.key, site.index, index, self.outer, time(), attempt, failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
@@ -76,6 +77,7 @@ class Items:
         self.names = tuple(values)
         self._label = label
         self._taken = 0
+        self._failing: Exception | None = None  # what a source raised after items that were not taken yet
         if mode == "product" and len(values) > 1:
             self._rows: Iterator[tuple[Any, ...]] | None = _product(list(values.values()))
             self._sources: list[Iterator[Any]] = []
@@ -92,17 +94,20 @@ class Items:
 
         Raises:
             MapLengthError: In ``zip`` mode, when one input ends before another.
+            Exception: What a source raises, once what it gave before has been taken.
         """
+        self.check()
         if self._rows is not None:
-            rows = _patiently(self._rows, size, patience)
+            rows: list[tuple[Any, ...]] = []
+            self._fill([rows], [self._rows], size, patience)
             return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in self.names]
-        if len(self._sources) == 1:
-            return [_patiently(self._sources[0], size, patience)]
-        if patience is None:
-            columns = [list(itertools.islice(source, size)) for source in self._sources]
-        else:
-            columns = self._one_by_one(size, patience)
+        columns: list[list[Any]] = [[] for _ in self._sources]
+        self._fill(columns, self._sources, size, patience)
+        if len(columns) == 1:
+            return columns
         count = min(map(len, columns))
+        if self._failing is not None:
+            columns = [column[:count] for column in columns]
         if max(map(len, columns)) != count:
             total = self._taken + count
             raise _unequal(
@@ -115,28 +120,37 @@ class Items:
         self._taken += count
         return columns
 
-    def _one_by_one(self, size: int, patience: float) -> list[list[Any]]:
-        columns: list[list[Any]] = [[] for _ in self._sources]
-        end = perf_counter() + patience
-        for _ in range(size):
-            before = len(columns[0])
-            for column, source in zip(columns, self._sources, strict=True):
-                column.extend(itertools.islice(source, 1))
-            if perf_counter() > end or any(len(column) == before for column in columns):
-                break
-        return columns
+    def check(self) -> None:
+        """Raise what a source has raised.
 
+        Raises:
+            Exception: That.
+        """
+        failing, self._failing = self._failing, None
+        if failing is not None:
+            raise failing
 
-def _patiently(source: Iterator[Any], size: int, patience: float | None) -> list[Any]:
-    if patience is None:
-        return list(itertools.islice(source, size))
-    values = []
-    end = perf_counter() + patience
-    for value in itertools.islice(source, size):
-        values.append(value)
-        if perf_counter() > end:
-            break
-    return values
+    def _fill(self, columns: list[list[Any]], sources: list[Iterator[Any]], size: int, patience: float | None) -> None:
+        """Add up to so many values to each column; those that came before a source failed are kept."""
+        try:
+            if patience is None:
+                for column, source in zip(columns, sources, strict=True):
+                    column.extend(itertools.islice(source, size))
+                return
+            end = perf_counter() + patience
+            for number in range(1, size + 1):
+                for column, source in zip(columns, sources, strict=True):
+                    column.extend(itertools.islice(source, 1))
+                if perf_counter() > end or any(len(column) < number for column in columns):
+                    return
+        except Exception as error:
+            for column, source in zip(columns, sources, strict=True):
+                if not column:  # those beside what the first one gave
+                    with contextlib.suppress(Exception):
+                        column.extend(itertools.islice(source, len(columns[0])))
+            if not all(columns):
+                raise
+            self._failing = error
 
 
 def _product(sources: Sequence[Iterable[Any]]) -> Iterator[tuple[Any, ...]]:
@@ -157,5 +171,7 @@ def count_items(names: Sequence[str], given: Mapping[str, Any], mode: str, label
     for name, value in values.items():
         check_mapped(name, value, label)
     known_length(values, mode, label)
-    columns = Items(values, mode, label).take(sys.maxsize)
+    items = Items(values, mode, label)
+    columns = items.take(sys.maxsize)
+    items.check()
     return dict(zip(names, columns, strict=True)), len(columns[0])

@@ -71,9 +71,11 @@ def short_path(filename: str) -> str:
 def picture(value: object, limit: int = TEXT_LIMIT) -> str:
     """Return a one-line picture of a value, never longer than ``limit`` and never raising."""
     kind = type(value).__name__
-    shape = getattr(value, "shape", None)
-    if shape is not None and not isinstance(value, type):
-        return f"<{kind} {shape}>"
+    if hasattr(type(value), "shape"):  # asked of the class: the object itself may do anything when it is asked, even build itself
+        try:
+            return f"<{kind} {value.shape}>"  # type: ignore[attr-defined]
+        except Exception:  # noqa: BLE001 - as below
+            return f"<{kind}>"
     if isinstance(value, (list, tuple, set, frozenset, dict)) and len(value) > 8:  # noqa: PLR2004 - what fits a line
         return f"<{kind} of {len(value):,}>"
     if isinstance(value, (str, bytes)) and len(value) > limit:

@@ -26,7 +26,7 @@ _NUMBERS = itertools.count()
 
 
 def _text(path: str | os.PathLike[str]) -> str:
-    return os.fspath(path)
+    return os.path.expanduser(os.fspath(path))  # noqa: PTH111 - the rest stays as it was written
 
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
@@ -191,7 +191,7 @@ class DiskCache(_StoredSetting):
     """A cache below a directory.
 
     Args:
-        path: The directory; made when the first result is kept.
+        path: The directory; made when the first result is kept. ``~`` stands for the user's home.
         read_only: Whether nothing is ever written there.
         salt: Part of every signature: caches of different salts share nothing.
         max_size: The most bytes that it may take, or a text such as ``"10 GB"``; what was used longest ago goes first.

@@ -15,6 +15,7 @@ from hypernodes.errors import CacheWarning
 
 PATIENCE: Final = 3  # failures of one kind in a row, each for reasons unknown, after which that kind is given up
 
+DOWN: Final = "down"  # the cause of all that is said of a store which does not answer
 _WRITES: Final = {"put": "written to", "put_new": "written to", "delete": "deleted from"}
 _DONE: Final = {**_WRITES, "get": "read", "list": "listed"}
 _END: Final = "results are computed instead, and are right all the same"
@@ -43,6 +44,7 @@ class Circuit:
         self._refused: dict[str, str] = {}
         self._told: set[str] = set()
         self._streak: Counter[str] = Counter()
+        self._answered = False
 
     def renew_after_fork(self) -> None:
         """In a child process: another thread of the parent may have held the lock just then."""
@@ -54,6 +56,7 @@ class Circuit:
 
     def worked(self, kind: str) -> None:
         """Note that a call succeeded."""
+        self._answered = True
         if self._streak:
             self._streak.pop(kind, None)
 
@@ -62,6 +65,7 @@ class Circuit:
         with self._lock:
             self._streak[kind] += 1
             tired = self._streak[kind] >= PATIENCE
+            down = not self._answered or kind in _WRITES or sum(self._streak.values()) >= PATIENCE
         shown = self._shown(error)
         text = None
         if self.off is not None:
@@ -82,17 +86,20 @@ class Circuit:
             text = self._refuse(_WRITES, "denied", f"{self.label} cannot be written to ({shown}); {_END}")
         elif fault is not Fault.TRANSIENT:
             # Told at once, but it may be this one blob: the kind is given up when nothing else succeeds in between.
-            text = self._refuse((kind,) if tired else (), "broken", f"{self.label} failed at {kind} ({shown}); {_END}")
+            where = f" of {name}" if name else ""
+            text = self._refuse((kind,) if tired else (), "broken", f"{self.label} failed at {kind}{where} ({shown}); {_END}")
+        elif down:  # one blob that could not be read just now is a miss like any other
+            text = self._refuse((), DOWN, f"{self.label} could not be {_DONE[kind]} ({shown}); {_END}")
         return StoreError(text or f"{self.label}: {kind} of {name!r} failed: {shown}")
 
-    def open(self, reason: str, fix: str = "") -> str:
-        """Let no call through any more in this run; return what is told."""
+    def open(self, reason: str, fix: str = "", cause: str = "off") -> str:
+        """Let no call through any more in this run; return what is told, unless something with the same cause was told before."""
         text = f"{self.label} is off for the rest of this run: {reason}; {_END}" + (f"\n  fix: {fix}" if fix else "")
         with self._lock:
             if self.off is not None:
                 return self.off
             self.off = text
-        self._tell("off", text)
+        self._tell(cause, text)
         return text
 
     def describe(self, error: Exception | None) -> str:

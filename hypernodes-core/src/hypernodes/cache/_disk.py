@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,7 +87,10 @@ class Disk:
         """Return a file as memory of one's own: what is written to it never reaches the file."""
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            if not os.fstat(descriptor).st_size:
+            known = os.fstat(descriptor)
+            if stat.S_ISDIR(known.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            if not known.st_size:
                 return b""  # of which there is no map
             return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
         finally:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from hypernodes.cache._budget import Budget, within
-from hypernodes.cache._circuit import Circuit
+from hypernodes.cache._circuit import DOWN, Circuit
 from hypernodes.cache._faults import Fault, StoreError, classify
 from hypernodes.cache.store import CacheStore
 
@@ -229,7 +229,7 @@ class Storage:
                     wait = random.uniform(0.5, 1) * BACKOFF_S * 2**number  # noqa: S311 - so that many clients do not come back at once
                     time.sleep(max(0.0, min(wait, self._budget.left() - self._grace)))
         if self._budget.left() - self._grace <= 0:
-            self._circuit.open(f"it held this run up for more than {self._budget.seconds:g} s{self._circuit.describe(error)}")
+            self._circuit.open(f"it held this run up for more than {self._budget.seconds:g} s{self._circuit.describe(error)}", cause=DOWN)
         return None, error if error is not None else TimeoutError("the time for this store is used up")
 
     def _renew_after_fork(self) -> None:

@@ -136,10 +136,12 @@ class StoredCache(Cache):
 
     def is_barred(self, entry: Entry) -> bool:
         """Whether a result, wherever it is kept, was invalidated here after it was made."""
-        if not self._index.barriers:
-            return False
-        made = entry.created * 1_000_000
-        return any(made <= when and entry.origin.is_of(node, pipeline) for when, node, pipeline in self._index.barriers)
+        return bool(self._index.barriers) and entry.created * 1_000_000 <= self._barred_until(entry)
+
+    def _barred_until(self, entry: Entry) -> int:
+        """Return when results like this one were forgotten last, in microseconds; 0 where they never were."""
+        origin = entry.origin
+        return max((when for when, node, pipeline in self._index.barriers if origin.is_of(node, pipeline)), default=0)
 
     def verdict(self, data: bytes, tag: bytes) -> bool | None:
         """Say of some bytes whether this user vouches for them; ``None`` where they are not what was written."""
@@ -151,7 +153,7 @@ class StoredCache(Cache):
 
     def end_note(self) -> str | None:
         """Return what to say at the end of a run about results that other keys wrote, once."""
-        note = self.keys.foreign_note(self.label)
+        note = self.keys.foreign_note(self.label, sum(holder.rows for holder in list(self._index.holders.values()) if holder.foreign))
         if note == self._noted:
             return None
         self._noted = note
@@ -266,8 +268,12 @@ class StoredCache(Cache):
 
     def keep(self, entry: Entry) -> None:
         """Keep a result; it is written with its group."""
-        if not self.read_only:
-            self.outbox.keep(entry)
+        if self.read_only:
+            return
+        if self._index.barriers:
+            # Made after what was forgotten, whatever the clocks say of those who forgot and made it.
+            entry.created = max(entry.created, (self._barred_until(entry) + 1_000) / 1_000_000)
+        self.outbox.keep(entry)
 
     def publish(self) -> None:
         """Let other processes on this machine see what was kept so far; that it outlives a power cut is up to ``flush``."""
@@ -307,12 +313,16 @@ class StoredCache(Cache):
 
         with self.outbox.lock:
             self.outbox.write()
-            found = len({entry.keys[0] for entry in entries(self, node, pipeline)})
-            barrier = (time.time_ns() // 1000, node, pipeline)
+            made = {entry.keys[0]: entry.created for entry in entries(self, node, pipeline)}
+            # Clocks differ: what is here now is forgotten, also where it says that it will be made only later.
+            barrier = (max(time.time_ns() // 1000, *(int(when * 1_000_000) + 1 for when in made.values()), 0), node, pipeline)
             self.outbox.said.barriers.append(barrier)
             self._index.barriers.append(barrier)  # which holds here even if it cannot be written
+        if not self.keys.may_pickle and self.keys.keys:
+            text = f"{self.label} is not signed here, so those who only believe what is signed do not forget what was forgotten now"
+            warnings.warn(text, CacheWarning, stacklevel=2)
         self.flush()
-        return found
+        return len(made)
 
     def flush(self) -> None:
         """Write what is not written yet, and make it durable."""

@@ -31,7 +31,7 @@ from hypernodes._messages import counted, listed
 from hypernodes.cache import _keys, _signing
 from hypernodes.cache._keys import Key
 from hypernodes.cache._signing import SigningKey
-from hypernodes.errors import CacheWarning
+from hypernodes.errors import CacheWarning, ConfigError
 
 _CHECKSUM: Final = b"\x00"
 _HEAD: Final = 1 + _keys.ID_SIZE
@@ -75,7 +75,7 @@ class Keyring:
     local: bool
     keys: tuple[Key | SigningKey, ...]
     _signer: Key | SigningKey | None = attrs.field(init=False)
-    _foreign: dict[bytes, int] = attrs.field(init=False, factory=dict)
+    _foreign: set[bytes] = attrs.field(init=False, factory=set)
     _lock: Any = attrs.field(init=False, factory=threading.Lock)
 
     @_signer.default
@@ -103,13 +103,12 @@ class Keyring:
             return _CHECKSUM + blake3(data).digest()
         return signer.head + signer.id + signer.sign(data)
 
-    def check(self, data: bytes | memoryview, tag: bytes | memoryview, results: int = 1) -> Verdict:
+    def check(self, data: bytes | memoryview, tag: bytes | memoryview) -> Verdict:
         """Return what a tag says about a block. Whatever the two hold, it never raises.
 
         Args:
             data: The block, as it was read.
             tag: Its tag, as it was read.
-            results: How many results are missed if it is foreign, for ``foreign_note``.
         """
         tag = bytes(tag)
         if tag[:1] == _CHECKSUM:
@@ -120,41 +119,34 @@ class Keyring:
         if not known and not any(tag[1:_HEAD]):
             return Verdict.BROKEN  # nobody's key; zeros are what a power cut leaves
         if not known:
-            self._count(tag[:_HEAD], results)
+            self._meet(tag[:_HEAD])
             return Verdict.FOREIGN
         return Verdict.TRUSTED if any(key.verifies(data, tag[_HEAD:]) for key in known) else Verdict.BROKEN
 
-    def _count(self, head: bytes, results: int) -> None:
+    def _meet(self, head: bytes) -> None:
         with self._lock:
-            if head not in self._foreign and len(self._foreign) >= _MANY_KEYS:
-                head = head[:1]
-            self._foreign[head] = self._foreign.get(head, 0) + results
+            self._foreign.add(head if head in self._foreign or len(self._foreign) < _MANY_KEYS else head[:1])
 
-    def foreign(self) -> dict[str, int]:
-        """Return how many results were missed because of their key, by its id; ``"others"`` where there were too many keys."""
+    def foreign(self) -> list[str]:
+        """Return the ids of keys that were met and are not held here; ``"others"`` where there were too many."""
         with self._lock:
-            found: dict[str, int] = {}
-            for head, number in self._foreign.items():
-                name = head[1:].hex() or "others"
-                found[name] = found.get(name, 0) + number
-            return found
+            return sorted({head[1:].hex() or "others" for head in self._foreign})
 
-    def foreign_note(self, root: str) -> str | None:
+    def foreign_note(self, root: str, results: int) -> str | None:
         """Return one line for the end of a run about what was missed because of its key, or ``None``.
 
         Args:
             root: What messages call the cache.
+            results: How many results other keys signed there, as far as that is known; else 0.
         """
         found = self.foreign()
         if not found:
             return None
-        number = sum(found.values())
-        were = "was" if number == 1 else "were"
+        what, were = (counted(results, "result"), "was" if results == 1 else "were") if results else ("results", "were")
         if len(found) == 1:
-            key, it, half = f"{'another' if self.keys else 'a'} key (id {next(iter(found))})", "it", "its public half"
+            key, it, half = f"{'another' if self.keys else 'a'} key (id {found[0]})", "it", "its public half"
         else:
-            told = listed((f"{name}: {each:,}" for name, each in found.items()), limit=4)
-            key, it, half = f"{'other ' if self.keys else ''}keys (ids {told})", "them", "their public halves"
+            key, it, half = f"{'other ' if self.keys else ''}keys (ids {listed(found, limit=4)})", "them", "their public halves"
         with self._lock:
             kinds = {head[:1] for head in self._foreign}
         ways = []
@@ -163,7 +155,7 @@ class Keyring:
         if SigningKey.head in kinds and not self.local:  # a local root believes nobody else
             ways.append(f"put {half} into [tool.hypernodes] {_signing.SETTING}")
         fix = f"; fix: {', or '.join(ways)}" if ways else ""
-        return f"{counted(number, 'result')} in {root} {were} written under {key} and {were} not used{fix}"
+        return f"{what} in {root} {were} written under {key} and {were} not used{fix}"
 
     def __repr__(self) -> str:
         root = "a local" if self.local else "a shared"
@@ -229,6 +221,9 @@ def _local_keys(tell: Callable[[str], None]) -> Sequence[Key]:
             f"there is no place for the key of local caches ({error}), so that what is kept now is of use to this process alone; "
             "fix: set XDG_CONFIG_HOME to a directory that can be written"
         )
+        return [_key_of_this_process()]
+    except ConfigError as error:
+        tell(f"what local caches keep now is of use to this process alone: {error}")
         return [_key_of_this_process()]
     if loose:
         tell(loose)

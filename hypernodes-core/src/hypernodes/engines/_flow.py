@@ -52,6 +52,7 @@ def in_flight(session: Session, run: EngineRun, tasks: Iterator[Task]) -> Iterat
         flying[session.submit(part.task)] = (block, part)
 
     exhausted = False
+    failing: Exception | None = None  # what the source of items raised: those before it are finished all the same
     try:
         while True:
             while not exhausted and len(blocks) < run.window:
@@ -59,6 +60,9 @@ def in_flight(session: Session, run: EngineRun, tasks: Iterator[Task]) -> Iterat
                     task = poll()
                 except StopIteration:
                     exhausted = True
+                    break
+                except Exception as error:  # noqa: BLE001 - raised below
+                    exhausted, failing = True, error
                     break
                 if task is None:
                     break
@@ -73,6 +77,8 @@ def in_flight(session: Session, run: EngineRun, tasks: Iterator[Task]) -> Iterat
             if done:
                 continue
             if exhausted and not blocks:
+                if failing is not None:
+                    raise failing
                 return
             if flying:
                 finished = wait(flying, TICK_S, FIRST_COMPLETED).done

@@ -142,9 +142,11 @@ class Apart:
         while tries < TRIES:
             try:
                 made = self._processes.submit(run_call, data, dict(current_carrier())).result()
-                value, packed, began, seconds = pickle.loads(made)  # noqa: S301 - from a process of this run
+                value, packed, began, seconds = _unpickled(made, call)
             except BrokenExecutor:  # any of the calls that were there may have done it
                 self._processes.renew()
+            except ResultTransferError as error:
+                return None, error, start + EPOCH, perf_counter() - start
             except WorkerLostError as error:
                 if error.overdue is not None:
                     return None, error.overdue, start + EPOCH, perf_counter() - start
@@ -203,6 +205,17 @@ def known(common: Common) -> list[Any]:
             found += (site, site.function, site.batch)
         jobs += job.inner.values()
     return [_NOTHING if isinstance(value, _SMALL) else value for value in found]
+
+
+def _unpickled(made: bytes, call: Call) -> Any:
+    try:
+        return pickle.loads(made)  # noqa: S301 - from a process of this run
+    except Exception as error:
+        msg = (
+            f"the result of node '{call.site.id}' pickles, but cannot be unpickled here: {type(error).__name__}: {error}\n"
+            "  fix: return what comes back whole, or use a node_executor that shares memory"
+        )
+        raise ResultTransferError(msg) from error
 
 
 _NOTHING: Final = object()  # in place of what is as short as its number

@@ -20,7 +20,7 @@ from hypernodes.engines._far import FarClaims, FarLimits, FarStreams, working_fo
 from hypernodes.engines._link import Address, Link
 from hypernodes.engines._nodes import Executors
 from hypernodes.engines.task import Common, Task, forget_common, unpacked_common
-from hypernodes.errors import TaskError
+from hypernodes.errors import ResultTransferError, TaskError
 
 LAST_S: Final = 2.0  # seconds for what caches still hold back, when the process must go
 _STATE: Final[dict[str, Any]] = {}
@@ -109,7 +109,11 @@ def run_linked(address: Address, run: str, spec: tuple[Any, ...] | None, *parts:
     """
     index, first, size, columns = parts
     link, common = _at_work(address, run)
-    task = Task(common, index, first, size, pickle.loads(columns))  # noqa: S301 - from the driver of this run
+    try:
+        task = Task(common, index, first, size, pickle.loads(columns))  # noqa: S301 - from the driver of this run
+    except Exception as error:
+        msg = f"an item pickles, but cannot be unpickled in another process: {type(error).__name__}: {error}"
+        raise ResultTransferError(msg) from error
     task.remote = True
     task.shared = shared = Shared(FarLimits(link, run, common.counted), FarClaims(link, run))
     task.streams = FarStreams(link, run) if any(common.job.wanted) else None
@@ -139,10 +143,13 @@ def run_call(address: Address, run: str, data: bytes, carrier: Mapping[str, str]
     from hypernodes._failures import pack_error
     from hypernodes._messages import picture
     from hypernodes.engines._pools import unpacked
-    from hypernodes.errors import ResultTransferError
 
     link, common = _at_work(address, run)
-    call = unpacked(data, common)
+    try:
+        call = unpacked(data, common)
+    except Exception as refused:
+        msg = f"an argument pickles, but cannot be unpickled in another process: {type(refused).__name__}: {refused}"
+        raise ResultTransferError(msg) from refused
     with surroundings(carrier=carrier, watch=functools.partial(_watched, link)):
         value, error, began, seconds = perform_here(call, call.site)
     try:
@@ -219,7 +226,8 @@ def _watched(link: Link, site: Any, limit: float) -> Iterator[None]:
 def _marked(link: Link, call: Any) -> Any:
     from hypernodes._drive import perform
 
-    link.send(("mark", call.site.id))
+    if call.attempt:  # what reads from a cache kills nobody
+        link.send(("mark", call.site.id))
     return perform(call)
 
 

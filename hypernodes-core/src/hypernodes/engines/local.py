@@ -363,9 +363,15 @@ class _InProcesses:
             if outer.cancelled():
                 return
             try:
-                outer.set_result(BlockResult.from_bytes(done.result()))
+                data = done.result()
             except BaseException as error:  # noqa: BLE001 - handed to whoever waits for it
                 outer.set_exception(error)
+                return
+            try:
+                outer.set_result(BlockResult.from_bytes(data))
+            except Exception as error:  # noqa: BLE001 - any value may refuse to be unpickled
+                msg = f"a result pickles, but cannot be unpickled here: {error}\n  fix: return what comes back whole"
+                outer.set_exception(ResultTransferError(msg))
 
         outer.set_running_or_notify_cancel()
         inner.add_done_callback(arrived)
@@ -383,20 +389,27 @@ class _InProcesses:
 # -- signals ------------------------------------------------------------------------------------------------------------
 
 
+_STOPPABLE: Final[set[object]] = set()  # runs in the main thread
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Let SIGTERM end a run as Ctrl-C does, so that what is finished is kept and nothing is left running.
 
     Only where nobody else has a say: in the main thread, and while the signal would just end the process.
     """
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, _terminate):
         yield
         return
+    token = object()
+    _STOPPABLE.add(token)  # streams end in any order
     signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGTERM) is _terminate:
+        _STOPPABLE.discard(token)
+        in_main = threading.current_thread() is threading.main_thread()  # where only signals may be set
+        if in_main and not _STOPPABLE and signal.getsignal(signal.SIGTERM) is _terminate:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
