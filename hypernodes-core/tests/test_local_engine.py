@@ -20,6 +20,7 @@ import pytest
 from hypernodes import DiskCache, HyperNodesEngine, MemoryCache, NodeFailure, Pipeline, PipelineCallback, SeqEngine, node, stateful
 from hypernodes.errors import CapabilityError, NodeTimeoutError, OptionError, ResultTransferError, WorkerLostError
 from hypernodes.executors import AsyncExecutor
+from hypernodes.testing._events import Listener, problems
 from random_graphs import FEWER
 
 CONCURRENT = ("async", "threaded", "parallel")
@@ -1105,6 +1106,111 @@ def test_a_failure_builds_no_stateful_object_here(tmp_path: Path) -> None:
     made = {path.name for path in tmp_path.iterdir()}
     assert made
     assert str(os.getpid()) not in made
+
+
+@pytest.mark.parametrize("nodes", ["sequential", "threaded", "async", "own pool"])
+def test_nested_engines_may_share_a_pool_of_the_callers(nodes: str) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        inner = Pipeline([node(output_name="y")(lambda x: x)], engine=HyperNodesEngine(map_executor=pool), name="inner")
+        engine = HyperNodesEngine(pool if nodes == "own pool" else nodes, pool, max_workers=2)
+        pipeline = Pipeline([inner.as_node(input_mapping={"xs": "x"}, output_mapping={"y": "ys"}, map_over="xs")], engine=engine)
+        assert pipeline.map({"xs": [[1, 2], [3]] * 5}, map_over="xs") == [{"ys": [1, 2]}, {"ys": [3]}] * 5
+
+
+@pytest.mark.parametrize("nodes", ["default", "sequential", "threaded", "parallel"])
+def test_cancelling_an_awaited_map_makes_no_more_calls(nodes: str) -> None:
+    made: list[int] = []
+
+    def work(x: int) -> int:
+        time.sleep(0.02)
+        made.append(x)
+        return x
+
+    def endless() -> Iterator[int]:
+        for x in range(10**9):
+            taken.append(x)
+            yield x
+
+    async def main(pipeline: Pipeline) -> float:
+        task = asyncio.create_task(pipeline.amap({"x": endless()}, map_over="x"))
+        await asyncio.sleep(0.5)
+        start = time.perf_counter()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.perf_counter() - start
+
+    taken: list[int] = []
+    engine = SeqEngine() if nodes == "default" else HyperNodesEngine(nodes, max_workers=2)
+    assert asyncio.run(main(Pipeline([node(output_name="y")(work)], engine=engine))) < 3.0
+    known = len(made), len(taken)
+    time.sleep(0.3)
+    assert (len(made), len(taken)) == known
+
+
+def test_items_that_are_lost_are_told_of_like_all_others() -> None:
+    class Stuck:
+        def __reduce__(self) -> Any:
+            raise TypeError("it stays here")
+
+    @node(output_name="y")
+    def work(x: Any) -> Any:
+        import os
+
+        return os._exit(3) if x == 1 else x
+
+    @node(output_name="z")
+    def after(y: Any) -> Any:
+        return y
+
+    listener = Listener()
+    with HyperNodesEngine(map_executor="parallel", max_workers=2) as engine:
+        inner = Pipeline([work], name="inner")
+        pipeline = Pipeline([inner, after], engine=engine, callbacks=[listener])
+        result = pipeline.map({"x": [0, 1, 2, Stuck(), 4]}, map_over="x", on_error="return")
+    assert {failure.item for failure in result.failures} == {1, 3}
+    assert problems(listener.events) == []
+    ends = [event.items for event in listener.of("item_end")]
+    assert sorted(ends) == [(0,), (1,), (2,), (3,), (4,)]
+    assert {(event.node, event.items) for event in listener.of("error")} >= {("work", (1,))}
+
+
+def test_summaries_show_what_errors_say() -> None:
+    text = "could not reach the server at https://example.org/long/path: connection refused"
+
+    def fail(x: int) -> int:
+        raise ValueError(text if x else text * 10)
+
+    result = Pipeline([node(output_name="y")(fail)]).map({"x": [1, 1]}, map_over="x", on_error="return")
+    assert repr(text) in result.summary()
+    result = Pipeline([node(output_name="y")(fail)]).map({"x": [0, 0]}, map_over="x", on_error="return")
+    assert text in result.summary()
+    assert "…" in result.summary()
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+from hypernodes import HyperNodesEngine, Pipeline, node
+
+@node(output_name="y")
+def work(x: int) -> int:
+    if x > 3:
+        time.sleep(12)
+    return x
+
+threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+start = time.perf_counter()
+try:
+    Pipeline([work], engine=HyperNodesEngine(map_executor="async", max_workers=3)).map({"x": range(8)}, map_over="x")
+except KeyboardInterrupt:
+    print(time.perf_counter() - start, flush=True)
+"""
+
+
+def test_a_plain_function_that_was_quick_does_not_hold_up_an_interrupt(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(INTERRUPTED, "utf-8")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False, timeout=30)
+    assert float(done.stdout) < 1 + 5, done.stderr
 
 
 # -- signals ----------------------------------------------------------------------------------------------------------------

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from hypernodes._messages import picture
 from hypernodes.errors import HyperNodesError, RemoteError
+
+MESSAGE_LIMIT: Final = 200  # characters of the message of an error that summaries show
 
 
 class NodeFailure:
@@ -121,8 +123,14 @@ def grouped(failures: Iterable[NodeFailure], most: int = 5) -> list[str]:
     for (kind, node), found in sorted(kinds.items(), key=lambda pair: -len(pair[1])):
         first = found[0]
         where = "" if first.item is None else f"item {first.item}" + (f" ({first.label}): " if first.label is not None else ": ")
-        lines.append(f"{len(found):,} × {kind} in '{node}', first {where}{picture(str(first.error))}")
+        lines.append(f"{len(found):,} × {kind} in '{node}', first {where}{_shortened(str(first.error))}")
     return lines if len(lines) <= most else [*lines[:most], f"and {len(lines) - most:,} kinds more"]
+
+
+def _shortened(text: str) -> str:
+    """Return the first line of a message, or what fits a line of it."""
+    line = text.strip().partition("\n")[0]
+    return repr(line if len(line) <= MESSAGE_LIMIT else f"{line[: MESSAGE_LIMIT - 1]}…")
 
 
 def _travelling(call: Callable[[], Any] | None) -> Callable[[], Any] | None:

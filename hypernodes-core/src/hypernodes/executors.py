@@ -239,8 +239,8 @@ class _Home:
             value = await self.loop.run_in_executor(self.helpers, functools.partial(context.run, function, *args, **kwargs))
             return await value if inspect.isawaitable(value) else value
 
-    def stop(self) -> None:
-        """End the loop and its threads, once."""
+    def stop(self, seconds: float | None = None) -> None:
+        """End the loop and its threads, once; one that a call holds up is left behind after so many seconds."""
         if self.process != os.getpid() or not self._stopped.acquire(blocking=False):
             return
         self.helpers.shutdown(wait=False)
@@ -248,8 +248,9 @@ class _Home:
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
         if threading.current_thread() is not self.thread:
-            self.thread.join()
-            self.loop.close()
+            self.thread.join(seconds)
+            if not self.thread.is_alive():
+                self.loop.close()
 
 
 def start_on(loop: asyncio.AbstractEventLoop, make: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from time import sleep
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from hypernodes import events
 from hypernodes._calls import BlockResult
 from hypernodes._failures import NodeFailure, pictures
 from hypernodes._messages import counted
 from hypernodes.errors import ResultTransferError, WorkerLostError
+from hypernodes.events import Recorder
 from hypernodes.results import add_tally
 
 if TYPE_CHECKING:
@@ -140,7 +142,42 @@ def lost_item(task: Task, error: Exception, node: str = "") -> BlockResult:
     stops = failure if common.on_error == "raise" else None
     columns: list[Sequence[Any]] = [[failure] for _ in job.program.outputs]
     tally = {node: [0, 0, 1, 0.0, 0]} if node in job.node_ids else {}
-    return BlockResult(task.index, 1, columns, [failure], stops, tally)
+    result = BlockResult(task.index, 1, columns, [failure], stops, tally)
+    recorder = _events_of(task, failure)
+    if recorder.rows:
+        result.recorded = recorder
+    return result
+
+
+def _events_of(task: Task, failure: NodeFailure) -> Recorder:
+    """Return what is told of an item that came back from nowhere; what its worker sent ahead is told once all the same."""
+    common, job = task.common, task.common.job
+    index, now, own = task.first if common.is_map else None, perf_counter() + events.EPOCH, job.wanted[0]
+    recorder = Recorder()
+
+    def tell(wanted: int, kind: int, place: int, first: Any = None, second: Any = None) -> None:
+        if wanted & kind:
+            recorder(kind, job.key, place, index, common.outer, now, 1, first, second)
+
+    if common.is_map:
+        tell(own, events.ITEM_START, ~0)
+    if not job.key:
+        inputs = {**common.constants, **{name: column[0] for name, column in task.columns.items()}}
+        tell(own, events.PIPELINE_START, ~0, inputs)
+    site = next((site for site in job.sites if site.id == failure.node and site.inner is None), None)
+    if site is not None:
+        parents = [(~scope, job.wanted[job.program.scopes[scope].parent]) for scope in site.chain]
+        for place, wanted in parents:
+            tell(wanted, events.NESTED_START, place)
+        tell(site.wanted, events.NODE_START, site.index, {})
+        tell(site.wanted, events.ERROR, site.index, failure)
+        for place, wanted in reversed(parents):
+            tell(wanted, events.NESTED_END, place, 0.0)
+    if not job.key:
+        tell(own, events.PIPELINE_END, ~0, {}, 0.0)
+    if common.is_map:
+        tell(own, events.ITEM_END, ~0, 0.0)
+    return recorder
 
 
 def _whole(results: Sequence[BlockResult]) -> BlockResult:

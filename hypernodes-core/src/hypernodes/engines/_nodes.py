@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from hypernodes._drive import Slots, adrive, drive_pool
@@ -27,7 +28,7 @@ ALIASES: Final = (SEQUENTIAL, ASYNC, THREADED, PARALLEL)
 CONCURRENT: Final = 10  # calls at the same time of the alias "async"
 
 _KEPT: Final[list[AsyncExecutor]] = []  # for as long as this process lives
-_INSIDE: Final = threading.local()  # executors of callers that this thread belongs to just now
+_INSIDE: Final[ContextVar[tuple[Any, ...]]] = ContextVar("hypernodes_inside", default=())  # executors of callers that wait for this call
 
 
 class Executors:
@@ -115,13 +116,17 @@ class Executors:
             if threading.current_thread() is not home.thread:
                 yield home
                 return
-        with AsyncExecutor(self.workers) as own:
-            yield own.home()
+        own = AsyncExecutor(self.workers)  # whose loop ends with it
+        home = own.home()
+        try:
+            yield home
+        finally:
+            home.stop(GRACE_S)
 
     @contextmanager
     def threads(self, name: str) -> Iterator[Executor]:
         """Give threads: the caller's, or some for a run, also where a run starts in one of the caller's, which would wait for itself."""
-        if self.given is not None and self.given not in getattr(_INSIDE, "executors", ()):
+        if self.given is not None and not any(self.given is each for each in _INSIDE.get()):
             marked = Marked(self.given)
             try:
                 yield marked
@@ -146,7 +151,7 @@ GRACE_S: Final = 2.0  # for calls in threads, which cannot be stopped, when a ru
 
 
 class Marked(Executor):
-    """The caller's executor, whose threads know that they belong to it."""
+    """The caller's executor; calls in it know that somebody waits there."""
 
     def __init__(self, executor: Any) -> None:
         self._executor = executor
@@ -154,10 +159,9 @@ class Marked(Executor):
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call a function in a thread, in the context of this one."""
-        import contextvars
-
-        context = contextvars.copy_context()
-        future = self._executor.submit(_inside, self._executor, context, fn, args, kwargs)
+        context = copy_context()
+        context.run(_INSIDE.set, (*_INSIDE.get(), self._executor))  # it goes along into every thread that the call makes use of
+        future = self._executor.submit(functools.partial(context.run, fn, *args, **kwargs))
         self._flying.add(future)
         future.add_done_callback(self._flying.discard)
         return future
@@ -165,15 +169,6 @@ class Marked(Executor):
     def let_end(self, seconds: float | None) -> None:
         """Cancel what has not begun, and wait for the rest: the longest that is waited, where that has a limit."""
         wait([future for future in list(self._flying) if not future.cancel()], seconds)
-
-
-def _inside(executor: Any, context: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    before = getattr(_INSIDE, "executors", ())
-    _INSIDE.executors = (*before, executor)
-    try:
-        return context.run(function, *args, **kwargs)
-    finally:
-        _INSIDE.executors = before
 
 
 def drive_on_loop(home: Any, most: int, block: Block) -> BlockResult:

@@ -303,7 +303,7 @@ class _OnLoop:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._shared.stop()
         with suppress(Exception):  # the loop may be gone
-            self._start(self._let_end).result(2 * GRACE_S)
+            self._start(self._let_end).result(GRACE_S + 0.5)
         self._stack.__exit__(kind, error, trace)
 
 

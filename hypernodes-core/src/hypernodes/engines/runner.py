@@ -234,12 +234,20 @@ class Execution:
         Raises:
             CancelledError: Nobody awaits the run any more.
         """
+        self._check()
+        if self.streams is not None:
+            self.streams.tell()
+
+    def _check(self) -> None:
+        """Give a run up that nobody awaits any more.
+
+        Raises:
+            CancelledError: Then.
+        """
         if self.request.caller is not None and self.request.caller.cancelled:
             from concurrent.futures import CancelledError
 
             raise CancelledError
-        if self.streams is not None:
-            self.streams.tell()
 
     def _carrier(self) -> dict[str, str]:
         """Return the text that callbacks send to workers."""
@@ -373,6 +381,7 @@ class Execution:
     def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
         import threading
 
+        self._check()
         task = Task(common, self._made, first, size, columns)
         self._made += 1
         task.tell = self.dispatcher.tell if self.dispatcher is not None else None
