@@ -18,7 +18,15 @@ from typing import Any
 
 import pytest
 from hypernodes import DiskCache, HyperNodesEngine, MemoryCache, NodeFailure, Pipeline, PipelineCallback, SeqEngine, node, stateful
-from hypernodes.errors import CapabilityError, NodeTimeoutError, OptionError, ResultTransferError, WorkerLostError
+from hypernodes.errors import (
+    CapabilityError,
+    HyperNodesError,
+    NodeTimeoutError,
+    OptionError,
+    ResultTransferError,
+    TooManyFailuresError,
+    WorkerLostError,
+)
 from hypernodes.executors import AsyncExecutor
 from hypernodes.testing._events import Listener, problems
 from random_graphs import FEWER
@@ -35,6 +43,12 @@ def parallel() -> Iterator[HyperNodesEngine]:
 
 def engine_of(alias: str, parallel: HyperNodesEngine) -> HyperNodesEngine:
     return parallel if alias == "parallel" else HyperNodesEngine(map_executor=alias, max_workers=4)
+
+
+@node(output_name="slow")
+def slow_double(x: int) -> int:
+    time.sleep(0.05)
+    return 2 * x
 
 
 @node(output_name="doubled")
@@ -1211,6 +1225,97 @@ def test_a_plain_function_that_was_quick_does_not_hold_up_an_interrupt(tmp_path:
     (tmp_path / "script.py").write_text(INTERRUPTED, "utf-8")
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False, timeout=30)
     assert float(done.stdout) < 1 + 5, done.stderr
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_stream_that_gives_up_names_all_that_failed(alias: str, parallel: HyperNodesEngine) -> None:
+    def odd(x: int) -> int:
+        if x % 2:
+            raise ValueError(x)
+        return x
+
+    stream = Pipeline([node(output_name="y")(odd)], engine=engine_of(alias, parallel)).imap(
+        {"x": range(20)}, map_over="x", on_error="return", max_failures=3, window=4
+    )
+    with pytest.raises(TooManyFailuresError) as caught:
+        list(stream)
+    failed = [failure.inputs["x"] for failure in caught.value.failures]
+    assert [str(x) for x in caught.value.failed_inputs["x"]] == failed
+    assert len(failed) >= 4
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_stream_that_is_closed_makes_no_more_calls(cached: bool) -> None:
+    made: list[int] = []
+
+    def work(x: int) -> int:
+        time.sleep(0.02)
+        made.append(x)
+        return x
+
+    engine = HyperNodesEngine(map_executor="threaded", max_workers=2)
+    pipeline = Pipeline([node(output_name="y")(work)], engine=engine, cache=MemoryCache() if cached else None)
+    stream = pipeline.imap({"x": range(100_000)}, map_over="x")
+    for _ in range(100):
+        next(stream)
+    known = len(made)
+    stream.close()  # type: ignore[attr-defined]
+    assert len(made) <= known + 3  # those under way, and one that was just done
+
+
+def test_an_output_that_cannot_be_sent_back_is_told_as_a_failure(parallel: HyperNodesEngine) -> None:
+    @node(output_name="y")
+    def work(x: int) -> Any:
+        import threading
+
+        return threading.Lock() if x == 1 else x
+
+    listener = Listener()
+    result = Pipeline([work], engine=parallel, callbacks=[listener]).map({"x": [0, 1, 2]}, map_over="x", on_error="return")
+    assert [failure.item for failure in result.failures] == [1]
+    assert problems(listener.events) == []
+    assert [(event.kind, event.items) for event in listener.of("error")] == [("error", (1,))]
+    assert sorted(event.items for event in listener.of("node_end")) == [(0,), (2,)]
+
+
+def test_an_engine_that_is_closed_during_a_call_says_so() -> None:
+    caught: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            Pipeline([slow_double], engine=engine).map({"x": range(300)}, map_over="x", on_error="return")
+        except HyperNodesError as error:
+            caught.append(error)
+
+    engine = HyperNodesEngine(map_executor="parallel", max_workers=2)
+    thread = threading.Thread(target=call)
+    thread.start()
+    time.sleep(1.5)
+    engine.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert "the engine was closed while a call was under way" in str(caught[0])
+
+
+UNFINISHED = """
+import itertools
+from hypernodes import HyperNodesEngine, Pipeline, node
+
+@node(output_name="y")
+def work(x: int) -> int:
+    import time
+    time.sleep(0.02)
+    return x
+
+stream = Pipeline([work], engine=HyperNodesEngine(map_executor="parallel", max_workers=2)).imap({"x": itertools.count()}, map_over="x")
+print(next(stream), flush=True)
+"""
+
+
+def test_a_stream_left_open_at_the_end_of_the_program_is_silent(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(UNFINISHED, "utf-8")
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.split()[0], done.stderr) == (0, "{'y':", "")
 
 
 # -- signals ----------------------------------------------------------------------------------------------------------------

@@ -128,8 +128,8 @@ class BlockResult:
         try:
             data = cloudpickle.dumps((*parts, self.recorded), protocol=5)
         except Exception:  # noqa: BLE001 - any value may refuse to be pickled
-            recorded = self.recorded and portable(self.recorded)  # listeners must not lose a result
             columns, failures = self._sendable()
+            recorded = self.recorded and portable(self.recorded, self._unsent_at(failures))  # listeners must not lose a result
             if failures and self.failure is None and not self.returns_failures:
                 parts = (self.index, self.size, [], failures, failures[0], self.tally, self.seconds)
             else:
@@ -165,6 +165,11 @@ class BlockResult:
         )
         return NodeFailure(node, pipeline, path, {}, ResultTransferError(msg))
 
+    def _unsent_at(self, failures: list[NodeFailure]) -> dict[tuple[int, int | None], NodeFailure]:
+        """Return failures by the number of their node and their item, as events name them."""
+        sites = {} if self.sent_from is None else {site.id: site.index for site in self.sent_from.sites}
+        return {(sites[each.node], each.item_path[-1] if each.item_path else None): each for each in failures if each.node in sites}
+
     @staticmethod
     def from_bytes(data: bytes) -> BlockResult:
         """Unpack what ``run_block`` or a worker wrote.
@@ -179,8 +184,13 @@ class BlockResult:
         return result
 
 
-def portable(recorded: events.Recorder) -> events.Recorder:
-    """Return the same events, with a summary in place of each value that cannot travel."""
+def portable(recorded: events.Recorder, unsent: Mapping[tuple[int, int | None], NodeFailure]) -> events.Recorder:
+    """Return the same events, with a summary in place of each value that cannot travel.
+
+    Args:
+        recorded: The events.
+        unsent: Failures that take the place of what a node returned, by the number of the node and the item.
+    """
     import cloudpickle
 
     def told(value: Any) -> Any:
@@ -193,6 +203,10 @@ def portable(recorded: events.Recorder) -> events.Recorder:
     copy = events.Recorder()
     copy.worker, copy.sent = recorded.worker, recorded.sent
     for *where, first, second, who in recorded:
+        kind, _, place, item = where[:4]
+        if kind == events.NODE_END and (place, item) in unsent:
+            copy.rows.append((events.ERROR, *where[1:], unsent[place, item], None, None))
+            continue
         values = {name: told(value) for name, value in first.items()} if isinstance(first, dict) else first
         copy.rows.append((*where, values, second, who))
     return copy

@@ -307,5 +307,5 @@ def packed_events(recorder: Recorder) -> bytes:
     try:
         data: bytes = cloudpickle.dumps(recorder, protocol=5)
     except Exception:  # noqa: BLE001 - any value may refuse to be pickled
-        data = cloudpickle.dumps(portable(recorder), protocol=5)
+        data = cloudpickle.dumps(portable(recorder, {}), protocol=5)
     return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, wait
@@ -85,6 +86,8 @@ class Processes:
                 self._own, self._private = own, True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if sys.is_finalizing():  # the processes find out by themselves that this one is gone
+            return
         from hypernodes.engines._worker import flush_caches
 
         execution, own = self._run.execution, self._own

@@ -21,7 +21,7 @@ import attrs
 from hypernodes._drive import timed_out
 from hypernodes.engines._link import WORKERS, Hub, Line
 from hypernodes.engines.task import ending
-from hypernodes.errors import CapabilityError, NodeTimeoutError, WorkerLostError
+from hypernodes.errors import CapabilityError, HyperNodesError, NodeTimeoutError, WorkerLostError
 
 START: Final = (
     "import pickle, sys; setup = pickle.load(sys.stdin.buffer); sys.path[:] = setup['path']; "
@@ -116,8 +116,8 @@ class Workers(Executor):
         job = _Job(Future(), cloudpickle.dumps((fn, args), protocol=5))
         with self._lock:
             if self._closed:
-                msg = "cannot schedule new futures after shutdown"
-                raise RuntimeError(msg)
+                msg = "the engine was closed while a call was under way; what is finished is kept where there is a cache"
+                raise HyperNodesError(msg)
             self._jobs.append(job)
             self._dispatch()
         return job.future

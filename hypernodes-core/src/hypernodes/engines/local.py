@@ -414,4 +414,8 @@ def stoppable() -> Iterator[None]:
 
 
 def _terminate(number: int, _: Any) -> None:
+    if not _STOPPABLE:  # the last stream ended in another thread, where no handler can be taken back
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return
     sys.exit(128 + number)

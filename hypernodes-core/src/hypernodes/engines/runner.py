@@ -120,6 +120,8 @@ class Execution:
         self._result: Any = None
         self._found: dict[int, BlockResult] = {}  # results that wait for those before them
         self._pieces: Pieces | None = None
+        self._sizer: Sizer | None = None
+        self._failed_rows: dict[int, dict[str, Any]] = {}  # mapped values of failed items, where others are not kept
 
     @property
     def seconds(self) -> float:
@@ -188,7 +190,7 @@ class Execution:
         if self.lookup is not None and self.engine.in_caller and not self.job.has_batches:
             limit = min(limit, CACHED_LONGEST)
         batched = self.engine.in_caller and self.job.has_batches
-        sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
+        sizer = self._sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
         in_order = request.ordered and request.kind != "map"  # a map waits for all of its blocks in any case, and fails at once
         run = EngineRun(self.info, in_order, window, self.tick, self)
         source = Source(self._tasks(sizer))
@@ -386,8 +388,11 @@ class Execution:
         self._made += 1
         task.tell = self.dispatcher.tell if self.dispatcher is not None else None
         task.coroutines, task.shared, task.thread = self._coroutines, self.shared, threading.get_ident()
-        task.streams = self.streams
+        task.streams, task.slow = self.streams, self._slow()
         return task
+
+    def _slow(self) -> bool:
+        return self._sizer is not None and self._sizer.slow
 
     def _taken(self, result: BlockResult) -> BlockResult:
         """Take a block's result: tell its events, count, and decide about its failures."""
@@ -397,7 +402,10 @@ class Execution:
         if result.failures:
             self._label(result)
             self.failures.extend(sorted(result.failures, key=lambda failure: failure.item_path))
-            self.failed_items.update(failure.item_path[0] for failure in result.failures if failure.item_path)
+            failed = {failure.item_path[0] for failure in result.failures if failure.item_path}
+            self.failed_items |= failed
+            if not self.request.keep and self.request.max_failures is not None:
+                self._failed_rows.update((item, self._row(result.index, item)) for item in failed)
         if result.failure is not None:
             raise_failure(result.failure, self._advice(result))
         self.done += result.size
@@ -456,7 +464,9 @@ class Execution:
         ]
         error = TooManyFailuresError("")
         error.failures = tuple(self.failures)
-        rows = {item: self._row(block, item) for block, (first, columns) in self.blocks.items() for item in self._failed_in(first, columns)}
+        rows = dict(self._failed_rows)
+        for block, (first, columns) in self.blocks.items():
+            rows.update((item, self._row(block, item)) for item in self._failed_in(first, columns))
         error.failed_inputs = columns_of(list(self.request.values), [rows[item] for item in sorted(rows)])
         if error.failed_inputs:
             lines.append(AGAIN.format(result="error", names=", ".join(map(repr, error.failed_inputs))))

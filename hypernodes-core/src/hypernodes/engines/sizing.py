@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 LONGEST = 65_536  # items of one block, however fast they are
+SLOW_S = 0.001  # an item that takes longer does not mind being asked for
 GROWTH = 16  # one measurement says little, so the next block is at most this much larger
 
 
@@ -22,6 +23,7 @@ class Sizer:
         self.limit = max(1, limit)
         self.size = max(1, min(first, self.limit))
         self.largest = self.limit
+        self.slow = False
         if total is not None and workers > 1:
             self.largest = max(1, min(self.limit, -(-total // (4 * workers))))
 
@@ -29,6 +31,7 @@ class Sizer:
         """Learn from a block that is done."""
         if items <= 0:
             return
+        self.slow = seconds / items > SLOW_S
         wished = self.target / max(seconds / items, 1e-9)
         self.size = int(max(1, min(wished, self.size * GROWTH, self.largest)))
 

@@ -180,6 +180,7 @@ class Task:
         self.around: Mapping[str, Any] = {}  # what calls find around them besides; see ``Surroundings``
         self.thread = 0
         self.remote = False
+        self.slow = False  # whether its items take so long that it is worth asking before each whether to go on
         self.suspect = False  # whether its one item may have killed a worker
 
     def __call__(self, driver: Driver | None = None) -> BlockResult:
@@ -193,7 +194,14 @@ class Task:
             What became of the block. Exceptions of nodes are inside; they are not raised here.
         """
         common, job = self.common, self.common.job
-        if driver is None and job.simple and common.on_error == "raise" and common.is_map and not (self.around and job.inner):
+        if (
+            driver is None
+            and job.simple
+            and not self.slow
+            and common.on_error == "raise"
+            and common.is_map
+            and not (self.around and job.inner)
+        ):
             return self._fast({**common.constants, **self.columns})
         here = self.thread == threading.get_ident()
         with self.recorded(live=here and self.tell is not None) as recorder:
@@ -256,7 +264,7 @@ class Task:
             columns = {name: column[start:end] for name, column in self.columns.items()}
             part = Task(self.common, self.index, self.first + start, end - start, columns)
             part.tell, part.coroutines, part.shared, part.streams = self.tell, self.coroutines, self.shared, self.streams
-            part.around, part.thread = self.around, self.thread
+            part.around, part.thread, part.slow = self.around, self.thread, self.slow
             parts.append(part)
         return parts[0], parts[1]
 
