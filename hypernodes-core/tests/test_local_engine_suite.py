@@ -81,3 +81,7 @@ class TestProcessesOfTheCaller(EngineSuite):
 
     def make_engine(self) -> HyperNodesEngine:
         return HyperNodesEngine(map_executor=self.pool)
+
+
+if FEWER > 1:
+    del TestLoopOfTheCaller, TestProcessesOfTheCaller
