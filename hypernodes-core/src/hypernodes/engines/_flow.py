@@ -151,32 +151,19 @@ def lost_item(task: Task, error: Exception, node: str = "") -> BlockResult:
 
 def _events_of(task: Task, failure: NodeFailure) -> Recorder:
     """Return what is told of an item that came back from nowhere; what its worker sent ahead is told once all the same."""
-    common, job = task.common, task.common.job
-    index, now, own = task.first if common.is_map else None, perf_counter() + events.EPOCH, job.wanted[0]
     recorder = Recorder()
-
-    def tell(wanted: int, kind: int, place: int, first: Any = None, second: Any = None) -> None:
-        if wanted & kind:
-            recorder(kind, job.key, place, index, common.outer, now, 1, first, second)
-
-    if common.is_map:
-        tell(own, events.ITEM_START, ~0)
-    if not job.key:
-        inputs = {**common.constants, **{name: column[0] for name, column in task.columns.items()}}
-        tell(own, events.PIPELINE_START, ~0, inputs)
+    block = task.block(recorder)
+    frames, job = block.frames, task.common.job
     site = next((site for site in job.sites if site.id == failure.node and site.inner is None), None)
-    if site is not None:
-        parents = [(~scope, job.wanted[job.program.scopes[scope].parent]) for scope in site.chain]
-        for place, wanted in parents:
-            tell(wanted, events.NESTED_START, place)
-        tell(site.wanted, events.NODE_START, site.index, {})
-        tell(site.wanted, events.ERROR, site.index, failure)
-        for place, wanted in reversed(parents):
-            tell(wanted, events.NESTED_END, place, 0.0)
-    if not job.key:
-        tell(own, events.PIPELINE_END, ~0, {}, 0.0)
-    if common.is_map:
-        tell(own, events.ITEM_END, ~0, 0.0)
+    if frames.tracks:
+        frames.opened(0)
+        if site is not None:
+            frames.entered(site, 0)
+    for kind, told in ((events.NODE_START, {}), (events.ERROR, failure)):
+        if site is not None and site.wanted & kind:
+            recorder(kind, job.key, site.index, frames.index(0), task.common.outer, perf_counter() + events.EPOCH, 1, told)
+    frames.close(1)
+    block.let_go()
     return recorder
 
 

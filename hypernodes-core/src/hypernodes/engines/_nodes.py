@@ -6,7 +6,8 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent import futures
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, Final
@@ -126,16 +127,8 @@ class Executors:
     @contextmanager
     def threads(self, name: str) -> Iterator[Executor]:
         """Give threads: the caller's, or some for a run, also where a run starts in one of the caller's, which would wait for itself."""
-        if self.given is not None and not any(self.given is each for each in _INSIDE.get()):
-            marked = Marked(self.given)
-            try:
-                yield marked
-            except BaseException:
-                marked.let_end(GRACE_S)
-                raise
-            marked.let_end(None)
-            return
-        pool = Threads(self.workers, name)
+        free = self.given is not None and not any(self.given is each for each in _INSIDE.get())
+        pool = Marked(self.given) if free else Threads(self.workers, name)
         try:
             yield pool
         except BaseException:
@@ -166,9 +159,11 @@ class Marked(Executor):
         future.add_done_callback(self._flying.discard)
         return future
 
-    def let_end(self, seconds: float | None) -> None:
-        """Cancel what has not begun, and wait for the rest: the longest that is waited, where that has a limit."""
-        wait([future for future in list(self._flying) if not future.cancel()], seconds)
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, seconds: float | None = None) -> None:  # noqa: FBT001, FBT002 - as in the standard library
+        """Wait for the calls that came this way; the executor is the caller's to shut down. Arguments as those of ``Threads``."""
+        under_way = [future for future in list(self._flying) if not (cancel_futures and future.cancel())]
+        if wait:
+            futures.wait(under_way, seconds)
 
 
 def drive_on_loop(home: Any, most: int, block: Block) -> BlockResult:

@@ -106,7 +106,6 @@ class Execution:
         self.blocks: dict[int, tuple[int, list[list[Any]]]] = {}
         self.done = 0
         self.outer: tuple[int, ...] = ()
-        self.failed_items: set[int] = set()
         self.lookup = lookup if lookup is not None else looked_up(job, info) if job.cached else None
         self.common: Common | None = None
         self.shared = Shared(Limits(engine.capabilities.resources))
@@ -120,8 +119,7 @@ class Execution:
         self._result: Any = None
         self._found: dict[int, BlockResult] = {}  # results that wait for those before them
         self._pieces: Pieces | None = None
-        self._sizer: Sizer | None = None
-        self._failed_rows: dict[int, dict[str, Any]] = {}  # mapped values of failed items, where others are not kept
+        self._failed_rows: dict[int, dict[str, Any]] = {}  # mapped values of failed items, where only so many may fail
 
     @property
     def seconds(self) -> float:
@@ -190,7 +188,7 @@ class Execution:
         if self.lookup is not None and self.engine.in_caller and not self.job.has_batches:
             limit = min(limit, CACHED_LONGEST)
         batched = self.engine.in_caller and self.job.has_batches
-        sizer = self._sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
+        sizer = Sizer(capabilities.workers, capabilities.task_overhead_s, request.total, BATCH_FIRST if batched else 1, limit)
         in_order = request.ordered and request.kind != "map"  # a map waits for all of its blocks in any case, and fails at once
         run = EngineRun(self.info, in_order, window, self.tick, self)
         source = Source(self._tasks(sizer))
@@ -277,7 +275,7 @@ class Execution:
                 common.travelling = as_references
             common.packed()  # what cannot travel is told before anything runs
         if request.kind == "run":
-            yield self._task(common, 0, 1, {})
+            yield self._task(common, sizer, 0, 1, {})
             return
         items = Items(request.values, request.mode, f"map of pipeline '{self.info.pipeline}'")
         first = 0
@@ -308,7 +306,7 @@ class Execution:
             if not size:
                 return
             self.blocks[self._made] = (first, columns)
-            yield self._task(common, first, size, dict(zip(items.names, columns, strict=True)))
+            yield self._task(common, sizer, first, size, dict(zip(items.names, columns, strict=True)))
             first += size
 
     def _pieces_of(self, request: Request, items: Items) -> Pieces | None:
@@ -377,10 +375,10 @@ class Execution:
             self.blocks[self._made] = (first + done, list(part.values()))
             if pieces is not None and piece is not None:
                 pieces.expect(piece, self._made)
-            yield self._task(common, first + done, count, part)
+            yield self._task(common, sizer, first + done, count, part)
             done += count
 
-    def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
+    def _task(self, common: Common, sizer: Sizer, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
         import threading
 
         self._check()
@@ -388,11 +386,8 @@ class Execution:
         self._made += 1
         task.tell = self.dispatcher.tell if self.dispatcher is not None else None
         task.coroutines, task.shared, task.thread = self._coroutines, self.shared, threading.get_ident()
-        task.streams, task.slow = self.streams, self._slow()
+        task.streams, task.slow = self.streams, sizer.slow
         return task
-
-    def _slow(self) -> bool:
-        return self._sizer is not None and self._sizer.slow
 
     def _taken(self, result: BlockResult) -> BlockResult:
         """Take a block's result: tell its events, count, and decide about its failures."""
@@ -402,15 +397,14 @@ class Execution:
         if result.failures:
             self._label(result)
             self.failures.extend(sorted(result.failures, key=lambda failure: failure.item_path))
-            failed = {failure.item_path[0] for failure in result.failures if failure.item_path}
-            self.failed_items |= failed
-            if not self.request.keep and self.request.max_failures is not None:
+            if self.request.max_failures is not None:
+                failed = {failure.item_path[0] for failure in result.failures if failure.item_path}
                 self._failed_rows.update((item, self._row(result.index, item)) for item in failed)
         if result.failure is not None:
             raise_failure(result.failure, self._advice(result))
         self.done += result.size
         limit = self.request.max_failures
-        if limit is not None and len(self.failed_items) > limit:
+        if limit is not None and len(self._failed_rows) > limit:
             raise self._too_many(limit)
         if not self.request.keep:
             self.blocks.pop(result.index, None)
@@ -456,26 +450,20 @@ class Execution:
 
     def _too_many(self, limit: int) -> TooManyFailuresError:
         total = f" of {self.request.total:,}" if self.request.total is not None else ""
-        made = counted(self.done - len(self.failed_items), "item")
+        made = counted(self.done - len(self._failed_rows), "item")
         lines = [
-            f"{len(self.failed_items):,}{total} items failed, more than max_failures={limit}:",
+            f"{len(self._failed_rows):,}{total} items failed, more than max_failures={limit}:",
             *grouped(self.failures),
             f"{made} made{self._kept()}; the failures are in this error's .failures",
         ]
         error = TooManyFailuresError("")
         error.failures = tuple(self.failures)
-        rows = dict(self._failed_rows)
-        for block, (first, columns) in self.blocks.items():
-            rows.update((item, self._row(block, item)) for item in self._failed_in(first, columns))
+        rows = self._failed_rows
         error.failed_inputs = columns_of(list(self.request.values), [rows[item] for item in sorted(rows)])
         if error.failed_inputs:
             lines.append(AGAIN.format(result="error", names=", ".join(map(repr, error.failed_inputs))))
         error.args = ("\n  ".join(lines),)
         return error
-
-    def _failed_in(self, first: int, columns: list[list[Any]]) -> list[int]:
-        """Return the items of a block that failed."""
-        return [item for item in range(first, first + len(columns[0])) if item in self.failed_items]
 
     def _kept(self) -> str:
         """Say what the cache has of a run that ends early."""
@@ -540,8 +528,8 @@ class _InnerExecution(Execution):
     def _carrier(self) -> dict[str, str]:
         return dict(current_carrier())
 
-    def _task(self, common: Common, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
-        task = super()._task(common, first, size, columns)
+    def _task(self, common: Common, sizer: Sizer, first: int, size: int, columns: dict[str, list[Any]]) -> Task:
+        task = super()._task(common, sizer, first, size, columns)
         task.tell, task.remote = self.block.tell, self.block.remote
         return task
 
