@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from hypernodes._version import __version__
-from hypernodes.errors import TaskError
+from hypernodes.errors import ResultTransferError, TaskError
 
 _MAGIC = b"hypernodes"
 
@@ -79,6 +79,20 @@ def by_value(modules: Iterable[ModuleType]) -> Iterator[None]:
         for module in added:
             with contextlib.suppress(ValueError):  # another thread was quicker
                 cloudpickle.unregister_pickle_by_value(module)
+
+
+@contextlib.contextmanager
+def arriving(what: str, where: str, fix: str = "") -> Iterator[None]:
+    """Say what does not unpickle where it arrives.
+
+    Raises:
+        ResultTransferError: Whatever goes wrong in the block.
+    """
+    try:
+        yield
+    except Exception as error:
+        msg = f"{what} pickles, but cannot be unpickled {where}: {type(error).__name__}: {error}"
+        raise ResultTransferError(f"{msg}\n  fix: {fix}" if fix else msg) from error
 
 
 def unpack(kind: str, data: bytes) -> Any:

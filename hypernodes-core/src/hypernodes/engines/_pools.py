@@ -16,7 +16,7 @@ import cloudpickle
 from hypernodes._calls import Call, Outcome
 from hypernodes._failures import unpack_error
 from hypernodes._messages import counted
-from hypernodes._packing import by_value
+from hypernodes._packing import arriving, by_value
 from hypernodes.errors import ResultTransferError, WorkerLostError
 from hypernodes.events import EPOCH
 
@@ -145,7 +145,8 @@ class Apart:
         while tries < TRIES:
             try:
                 made = self._processes.submit(run_call, data, dict(current_carrier())).result()
-                value, packed, began, seconds = _unpickled(made, call)
+                with arriving(f"the result of node '{call.site.id}'", "here", _WHOLE):
+                    value, packed, began, seconds = pickle.loads(made)  # noqa: S301 - from a process of this run
             except BrokenExecutor:  # any of the calls that were there may have done it
                 self._processes.renew()
             except ResultTransferError as error:
@@ -210,17 +211,7 @@ def known(common: Common) -> list[Any]:
     return [_NOTHING if isinstance(value, _SMALL) else value for value in found]
 
 
-def _unpickled(made: bytes, call: Call) -> Any:
-    try:
-        return pickle.loads(made)  # noqa: S301 - from a process of this run
-    except Exception as error:
-        msg = (
-            f"the result of node '{call.site.id}' pickles, but cannot be unpickled here: {type(error).__name__}: {error}\n"
-            "  fix: return what comes back whole, or use a node_executor that shares memory"
-        )
-        raise ResultTransferError(msg) from error
-
-
+_WHOLE: Final = "return what comes back whole, or use a node_executor that shares memory"
 _NOTHING: Final = object()  # in place of what is as short as its number
 
 

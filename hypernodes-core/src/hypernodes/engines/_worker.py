@@ -16,6 +16,7 @@ from time import perf_counter, sleep
 from typing import Any, Final
 
 from hypernodes._limits import Shared
+from hypernodes._packing import arriving
 from hypernodes.engines._far import FarClaims, FarLimits, FarStreams, working_for
 from hypernodes.engines._link import Address, Link
 from hypernodes.engines._nodes import Executors
@@ -109,11 +110,8 @@ def run_linked(address: Address, run: str, spec: tuple[Any, ...] | None, *parts:
     """
     index, first, size, columns = parts
     link, common = _at_work(address, run)
-    try:
+    with arriving("an item", "in another process"):
         task = Task(common, index, first, size, pickle.loads(columns))  # noqa: S301 - from the driver of this run
-    except Exception as error:
-        msg = f"an item pickles, but cannot be unpickled in another process: {type(error).__name__}: {error}"
-        raise ResultTransferError(msg) from error
     task.remote = True
     task.shared = shared = Shared(FarLimits(link, run, common.counted), FarClaims(link, run))
     task.streams = FarStreams(link, run) if any(common.job.wanted) else None
@@ -145,11 +143,8 @@ def run_call(address: Address, run: str, data: bytes, carrier: Mapping[str, str]
     from hypernodes.engines._pools import unpacked
 
     link, common = _at_work(address, run)
-    try:
+    with arriving("an argument", "in another process"):
         call = unpacked(data, common)
-    except Exception as refused:
-        msg = f"an argument pickles, but cannot be unpickled in another process: {type(refused).__name__}: {refused}"
-        raise ResultTransferError(msg) from refused
     with surroundings(carrier=carrier, watch=functools.partial(_watched, link)):
         value, error, began, seconds = perform_here(call, call.site)
     try:
