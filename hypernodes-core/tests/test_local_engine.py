@@ -1330,6 +1330,7 @@ def work(x: int, folder: str) -> int:
     if x >= 40:
         with open(f"{folder}/long-{x}", "w"): pass
     time.sleep(0.02 if x < 40 else 60)
+    with open(f"{folder}/made-{x}", "w"): pass
     return x
 
 pipeline = Pipeline([work], engine=HyperNodesEngine(map_executor=sys.argv[2], max_workers=2), cache=f"{sys.argv[1]}/cache")
@@ -1373,5 +1374,7 @@ def test_signals_leave_no_orphans_and_keep_what_is_finished(alias: str, number: 
     while any(map(alive, pids)) and time.perf_counter() < end:
         time.sleep(0.05)
     assert not [pid for pid in pids if alive(pid)]
+    made = len(list(tmp_path.glob("made-*")))  # an event loop may come to two long ones before the last of the others
+    assert made >= 20
     again = subprocess.run([sys.executable, script, tmp_path, alias, "again"], capture_output=True, text=True, check=True)
-    assert int(again.stdout) == 0
+    assert int(again.stdout) == 40 - made
