@@ -431,9 +431,9 @@ class Driven(Engine):
 
 
 def other_than(engine: Engine, drivers: list[Engine]) -> Engine:
-    """Return an engine for nested pipelines that have their own."""
+    """Return an engine for nested pipelines that have their own; never the first, which takes turns with every other."""
     if not engine.capabilities.shares_memory:
-        return drivers[0]  # a pool does not travel
+        return drivers[1]  # a pool does not travel
     return drivers[2] if engine is drivers[3] else drivers[3]
 
 
